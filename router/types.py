@@ -1,0 +1,242 @@
+"""The nouns every room shares: prices, candidates, snapshots, decisions and exchanges. Values only; no behaviour beyond derived properties.
+
+Units: money is integer nano-dollars (1e-9 USD), prices are nano-dollars per million tokens, durations are milliseconds unless the name ends
+in `_s`, instants are seconds since the epoch (UTC, float), tokens are counts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
+
+CostState = Literal["known", "measured", "estimated", "unknown"]
+UsageState = Literal["provider", "estimated", "unknown"]
+Kind = Literal["hosted", "local"]
+
+
+class Stage(StrEnum):
+    """What the router may do with (route, adapter version)."""
+
+    BLOCKED = "blocked"
+    SHADOW = "shadow"
+    CANARY = "canary"
+    RAMP = "ramp"
+    OPEN = "open"
+
+
+class Outcome(StrEnum):
+    """How an admitted request ended. Exactly one per exchange."""
+
+    OK = "ok"
+    CLIENT_ERROR = "client_error"
+    CLIENT_GONE = "client_gone"
+    UPSTREAM_ERROR = "upstream_error"
+    TIMEOUT = "timeout"
+    REFUSED = "refused"
+    INTERRUPTED = "interrupted"
+
+
+class Why(StrEnum):
+    """The reason of a decision (header `x-breakeven-reason`)."""
+
+    ONLY_FEASIBLE = "only_feasible"
+    QUALITY_GATE = "quality_gate"
+    COST = "cost"
+    SLO_RISK = "slo_risk"
+    CAPACITY_PRICE = "capacity_price"
+    BUDGET = "budget"
+    CACHE_STAY = "cache_stay"
+    CIRCUIT = "circuit"
+    FAILOVER = "failover"
+    EXPLORE_TIE = "explore_tie"
+    HEDGE = "hedge"
+    PINNED = "pinned"
+    CANARY = "canary"
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one answer. `cached` is part of `input`, `reasoning` is part of `output` (OpenAI's convention)."""
+
+    input: int = 0
+    cached: int = 0
+    output: int = 0
+    reasoning: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What one provider charges for one model, nano-dollars per million tokens. `cached` None means: no discount is known, charge `input`."""
+
+    input: int
+    output: int
+    cached: int | None = None
+    source: str = "config"
+
+
+@dataclass(frozen=True, slots=True)
+class Slo:
+    """What the router aims at. None means: no aim."""
+
+    ttft_ms: float | None = None
+    total_ms: float | None = None
+    target: float = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One way to answer a route. `backend` is its public name: `openai/gpt-4o-mini`, `local`, `local/support-triage@3`.
+
+    `owner` is the provider or engine name, `model` what is sent upstream, `adapter`/`version` are set for adapters only (`version` None: no live version).
+    `gpu_hour_nanousd` is None where the engine's price is unknown. `takes` are the capabilities of this backend (router.capability).
+    """
+
+    backend: str
+    kind: Kind
+    owner: str
+    model: str
+    adapter: str | None = None
+    version: int | None = None
+    stage: Stage = Stage.OPEN
+    canary_percent: float = 0.0
+    price: Price | None = None
+    context_tokens: int | None = None
+    takes: frozenset[str] = frozenset()
+    gpu_hour_nanousd: int | None = None
+    sandbox: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The slow-moving half of a decision's input: swapped whole, content-addressed by `digest` (router.record)."""
+
+    route: str
+    candidates: tuple[Candidate, ...]
+    slo: Slo = Slo()
+    miss_price_factor: float = 2.0
+    hosted_budget_left: bool = True
+    digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """The fast-moving half, one per candidate: what is known of a backend right now.
+
+    ttft_ms/tpot_ms are the estimators' current means (None: never observed), `log_sigma` the spread of log total latency, `output_tokens` the learnt mean
+    output of this route on this backend, `bytes_per_token` the learnt ratio, `in_flight` requests this process has there, `slots` how many it serves at full
+    speed, `retry_at` an instant before which it asked not to be called, `work_value` the learnt hosted nano-dollars saved per GPU-second.
+    """
+
+    backend: str
+    healthy: bool = True
+    breaker: Literal["closed", "open", "half_open"] = "closed"
+    in_flight: int = 0
+    slots: int = 0
+    ttft_ms: float | None = None
+    tpot_ms: float | None = None
+    log_sigma: float = 0.5
+    output_tokens: float | None = None
+    bytes_per_token: float = 4.0
+    cached_share: float = 0.0
+    retry_at: float | None = None
+    work_value: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """What a decision may know of a request: sizes and needs, never text. `conversation` is a stable hash of its beginning (canary split)."""
+
+    prompt_bytes: int
+    max_tokens: int | None = None
+    n: int = 1
+    stream: bool = False
+    needs: frozenset[str] = frozenset()
+    conversation: int = 0
+    slo_total_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """One candidate as the decision saw it. Money in nano-dollars; None where unknown or not scored."""
+
+    backend: str
+    feasible: bool
+    dropped_because: str | None = None
+    cost_nanousd: int | None = None
+    cost_state: CostState = "unknown"
+    latency_ms: float | None = None
+    p_miss: float | None = None
+    score_nanousd: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The choice for one request and everything it was made from: enough to replay it. `order` is the failover order, `chosen` first; empty: no candidate."""
+
+    id: str
+    route: str
+    order: tuple[str, ...]
+    reason: Why | None
+    scored: tuple[Scored, ...]
+    features: Features
+    live: tuple[Live, ...]
+    snapshot_digest: str
+    now: float
+    seed: int
+    policy_version: str
+
+    @property
+    def chosen(self) -> str | None:
+        """The backend to try first; None when no candidate is feasible."""
+        return self.order[0] if self.order else None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One call to one backend within an exchange, failed ones included; each carries its own cost."""
+
+    backend: str
+    status: int | None
+    error: str | None
+    started: float
+    ttft_ms: float | None
+    total_ms: float
+    usage: Usage
+    usage_state: UsageState
+    cost_nanousd: int | None
+    cost_state: CostState
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One admitted request and its outcome: exactly one settled ledger row. `id` is the `x-request-id`.
+
+    `cost_nanousd` is the hosted cost (0 for purely local answers), `opportunity_nanousd` the decision's price of the local work,
+    `all_hosted_nanousd` what the first hosted candidate would have cost; the amortised local cost is booked later, by minute, in its own table.
+    """
+
+    id: str
+    time: float
+    route: str | None
+    endpoint: str
+    backend: str | None
+    adapter_version: int | None
+    key_id: str | None
+    tags: dict[str, str]
+    stream: bool
+    status: int
+    outcome: Outcome
+    usage: Usage
+    usage_state: UsageState
+    cost_nanousd: int | None
+    cost_state: CostState
+    opportunity_nanousd: int | None
+    all_hosted_nanousd: int | None
+    ttft_ms: float | None
+    total_ms: float
+    overhead_ms: float | None
+    reason: str | None
+    decision_id: str | None
+    sandbox: bool = False
+    attempts: tuple[Attempt, ...] = field(default_factory=tuple)
