@@ -1,0 +1,58 @@
+# Every command of the project. `make demo` and `make test` need Linux x86_64, Python 3.11+, gcc, make and git; each creates .venv itself.
+SHELL := /bin/bash
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+# Where the CPU build of torch comes from when the configured package index does not have it.
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+PYTEST := $(BIN)/python -m pytest
+COVERAGE := $(BIN)/python -m coverage
+
+.PHONY: help install demo test lint fast browser-tests engine-tests coverage proof bench clean
+
+help:  ## what there is
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
+
+install: $(VENV)/.installed  ## create .venv with everything the demo and the tests need
+
+$(VENV)/.installed: deploy/requirements/lock.txt deploy/requirements/torch.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed (PYTHON=/path/to/python3.11 make ...)"; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing torch (CPU build)"
+	@$(PIP) install -q --no-deps -r deploy/requirements/torch.txt 2>/dev/null || $(PIP) install -q --no-deps --extra-index-url $(TORCH_INDEX) -r deploy/requirements/torch.txt
+	@echo "installing the locked packages"
+	@$(PIP) install -q --no-deps -r deploy/requirements/lock.txt
+	@$(PIP) install -q --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: install  ## the whole loop on this machine: traffic, dataset, training, gate, hot-load, savings (KEEP=1 leaves it up)
+	@$(BIN)/python deploy/demo/run.py $(if $(KEEP),--keep)
+
+test: lint fast browser-tests engine-tests coverage  ## everything that must hold: lint, types, architecture, tests, coverage
+
+lint: install
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
+
+fast: install  ## tests without torch, vLLM or a browser (under a minute)
+	@rm -f .coverage .coverage.*
+	@$(COVERAGE) run -m pytest -q -m "not torch and not vllm and not browser and not proof and not gpu"
+
+browser-tests: install  ## the dashboard in a real Chromium
+	@command -v chromium >/dev/null || { echo "installing Debian's chromium"; (apt-get update && apt-get install -y --no-install-recommends chromium) >/tmp/breakeven-chromium.log 2>&1 || { tail -5 /tmp/breakeven-chromium.log; echo "install a chromium and run again"; exit 1; }; }
+	@$(COVERAGE) run -m pytest -q -m browser
+
+engine-tests: install  ## real training and a real vLLM engine
+	@$(COVERAGE) run -m pytest -q -m "(torch or vllm) and not proof and not gpu"
+
+coverage: install
+	@$(COVERAGE) combine -q && $(COVERAGE) report --skip-covered --fail-under=95
+
+proof: install  ## the long proofs (kills, swaps, soaks); results are dated into docs/benchmarks.md
+	@$(PYTEST) -q -m proof tests/proof
+
+bench: install  ## benchmarks; results are dated into docs/benchmarks.md
+	@$(BIN)/python -m tests.bench
+
+clean:
+	rm -rf $(VENV) demo-run demo-summary.json .coverage .coverage.*
