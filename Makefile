@@ -20,10 +20,10 @@ $(VENV)/.installed: deploy/requirements/lock.txt deploy/requirements/torch.txt p
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed (PYTHON=/path/to/python3.11 make ...)"; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing torch (CPU build)"
-	@$(PIP) install -q --no-deps -r deploy/requirements/torch.txt 2>/dev/null || $(PIP) install -q --no-deps --extra-index-url $(TORCH_INDEX) -r deploy/requirements/torch.txt
+	@$(PIP) install -qq --no-deps -r deploy/requirements/torch.txt 2>/dev/null || $(PIP) install -q --no-deps --extra-index-url $(TORCH_INDEX) -r deploy/requirements/torch.txt
 	@echo "installing the locked packages"
-	@$(PIP) install -q --no-deps -r deploy/requirements/lock.txt
-	@$(PIP) install -q --no-deps --no-build-isolation -e .
+	@$(PIP) install -qq --no-deps -r deploy/requirements/lock.txt
+	@$(PIP) install -qq --no-deps --no-build-isolation -e .
 	@touch $@
 
 demo: install  ## the whole loop on this machine: traffic, dataset, training, gate, hot-load, savings (KEEP=1 leaves it up)
