@@ -194,7 +194,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One call to one backend within an exchange, failed ones included; each carries its own cost."""
+    """One call to one backend within an exchange, failed ones included; each carries its own cost. `kind` decides whether GPU minutes are booked on it."""
 
     backend: str
     status: int | None
@@ -206,6 +206,7 @@ class Attempt:
     usage_state: UsageState
     cost_nanousd: int | None
     cost_state: CostState
+    kind: Kind = "hosted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +215,7 @@ class Exchange:
 
     `cost_nanousd` is the hosted cost (0 for purely local answers), `opportunity_nanousd` the decision's price of the local work,
     `all_hosted_nanousd` what the first hosted candidate would have cost; the amortised local cost is booked later, by minute, in its own table.
+    `prompt_bytes` is the size of the request's text, the numerator of the learnt bytes-per-token ratio.
     """
 
     id: str
@@ -240,3 +242,4 @@ class Exchange:
     decision_id: str | None
     sandbox: bool = False
     attempts: tuple[Attempt, ...] = field(default_factory=tuple)
+    prompt_bytes: int = 0
