@@ -1,0 +1,202 @@
+"""A meter for an OpenAI event stream, without I/O: bytes of the upstream go in, bytes for the client come out, and what they mean is noted.
+
+Only whole events come out, each as it was received, except that usage is hidden again when the client did not ask for it. How the upstream's bytes were split
+into reads makes no difference. What to do about a broken stream is decided by gateway.relay; this file only says `complete`, `error` or neither.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import orjson
+
+from gateway.usage import usage_of
+from router.types import Usage
+
+DONE = b"data: [DONE]\n\n"
+# An event that is larger than this is not a chat stream any more; without a bound a provider could fill our memory.
+MAX_EVENT_BYTES = 16 * 1024 * 1024
+
+# Two line ends in a row, each CRLF, LF or CR. A CR at the very end may be half of a CRLF, so it counts only once the next byte is known.
+_EVENT_END = re.compile(rb"(?:\r\n|\n|\r(?=[^\n])){2}")
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+_NULL_USAGE = re.compile(rb',\s*"usage"\s*:\s*null')
+_SILENT_DELTA_KEYS = frozenset({"role", "content", "refusal", "tool_calls", "function_call", "audio", "reasoning_content", "reasoning"})
+
+
+class Meter:
+    """Watches one stream. Read the attributes at any time; `feed` and `end` return what may be relayed."""
+
+    __slots__ = (
+        *("_buffer", "_finished", "_hide_usage", "_scan", "_seen", "_text"),
+        *("done", "error", "events", "finish_reason", "output_bytes", "started", "usage"),
+    )
+
+    def __init__(self, *, hide_usage: bool = False, keep_text: bool = False) -> None:
+        self._buffer = b""
+        self._scan = 0
+        self._hide_usage = hide_usage
+        self._text: dict[int, list[str]] | None = {} if keep_text else None
+        self._seen: set[int] = set()
+        self._finished: set[int] = set()
+        self.started = False
+        self.done = False
+        self.events = 0
+        self.error: str | None = None
+        self.usage: Usage | None = None
+        self.finish_reason: str | None = None
+        self.output_bytes = 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether the answer is whole: `[DONE]` was seen, or every choice that began has its finish_reason."""
+        return self.error is None and (self.done or self._whole)
+
+    @property
+    def text(self) -> str:
+        """The text of the first choice so far; empty unless `keep_text` was asked for."""
+        return "".join(self._text.get(0, ())) if self._text else ""
+
+    def feed(self, data: bytes) -> bytes:
+        """Take what was read and return the whole events to relay now. After `[DONE]` or an error nothing more comes out."""
+        if self._over():
+            return b""
+        buffer = self._buffer + data if self._buffer else data
+        out: list[bytes] = []
+        begin = 0
+        found = _EVENT_END.search(buffer, self._scan)
+        while found is not None and not self._over():
+            kept = self._event(buffer[begin : found.end()])
+            out.append(kept)
+            begin = found.end()
+            found = _EVENT_END.search(buffer, begin)
+        self._buffer = buffer[begin:]
+        # the last three bytes may be the beginning of an event's end
+        self._scan = max(0, len(self._buffer) - 3)
+        if not self._over() and len(self._buffer) > MAX_EVENT_BYTES:
+            self.error = f"an event of more than {MAX_EVENT_BYTES} bytes"
+        return b"".join(out)
+
+    def end(self) -> bytes:
+        """The upstream closed: return the last bytes to relay. A last event without its blank line counts; a missing `[DONE]` is supplied to a whole answer."""
+        if self._over():
+            return b""
+        rest, self._buffer, self._scan = self._buffer, b"", 0
+        out = b""
+        if _payload(rest) is not None:
+            kept = self._event(rest)
+            out = kept.rstrip(b"\r\n") + b"\n\n" if kept else b""
+            if self._whole:
+                self.error = None  # cut inside an event, but nothing of the answer was left to come
+        if self.complete and not self.done:
+            self.done = True
+            out += DONE
+        return out
+
+    def _over(self) -> bool:
+        return self.done or self.error is not None
+
+    @property
+    def _whole(self) -> bool:
+        return bool(self._finished) and self._seen <= self._finished
+
+    def _event(self, event: bytes) -> bytes:
+        self.events += 1
+        payload = _payload(event)
+        if payload is None:
+            return event
+        if payload == b"[DONE]":
+            self.done = True
+            return event
+        try:
+            chunk = orjson.loads(payload)
+        except orjson.JSONDecodeError:
+            self.error = "a chunk that is not JSON"
+            return b""
+        if not isinstance(chunk, dict):
+            self.error = "a chunk that is not a JSON object"
+            return b""
+        failure = chunk.get("error")
+        if failure:
+            self.error = _message(failure)
+            return b""
+        return self._chunk(event, chunk)
+
+    def _chunk(self, event: bytes, chunk: dict[str, object]) -> bytes:
+        usage = usage_of(chunk.get("usage"))
+        if usage is not None:
+            self.usage = usage
+        choices = chunk.get("choices")
+        if not isinstance(choices, list) or not choices:
+            # usage-only chunk of `stream_options.include_usage`; anything else without choices (content filter results) is passed on
+            return b"" if self._hide_usage and usage is not None else self._without_null(event, chunk)
+        for choice in choices:
+            if isinstance(choice, dict):
+                self._choice(choice)
+        return self._without_null(event, chunk)
+
+    def _without_null(self, event: bytes, chunk: dict[str, object]) -> bytes:
+        # `"usage":null` is in every chunk because we asked for usage; an unescaped quote cannot be inside a JSON string, so the pattern finds only keys
+        if self._hide_usage and "usage" in chunk and chunk["usage"] is None and len(_NULL_USAGE.findall(event)) == 1:
+            return _NULL_USAGE.sub(b"", event)
+        return event
+
+    def _choice(self, choice: Mapping[str, object]) -> None:
+        index = choice.get("index")
+        index = index if isinstance(index, int) else 0
+        self._seen.add(index)
+        delta = choice.get("delta")
+        text = choice.get("text")
+        if isinstance(delta, dict):
+            self.output_bytes += _size(delta)
+            if not self.started and _says_something(delta):
+                self.started = True
+            text = delta.get("content")
+        elif isinstance(text, str) and text:
+            self.started = True
+            self.output_bytes += len(text)
+        if self._text is not None and isinstance(text, str) and text:
+            self._text.setdefault(index, []).append(text)
+        finish = choice.get("finish_reason")
+        if finish is not None:
+            self.started = True
+            self._finished.add(index)
+            if index == 0 or self.finish_reason is None:
+                self.finish_reason = str(finish)
+
+
+def error_event(message: str) -> bytes:
+    """The last event of a stream that broke. No `[DONE]` follows it."""
+    return b"data: " + orjson.dumps({"error": {"message": message, "type": "server_error", "param": None, "code": "stream_interrupted"}}) + b"\n\n"
+
+
+def _payload(event: bytes) -> bytes | None:
+    """The data of one event, None when it has none (a comment, a bare event name)."""
+    if event.startswith(b"data: ") and event.find(b"\n", 0, -2) == -1 and b"\r" not in event:
+        return event[6:].strip()
+    lines = [line[5:].removeprefix(b" ") for line in _LINE_END.split(event) if line.startswith(b"data:")]
+    return b"\n".join(lines).strip() or None
+
+
+def _says_something(delta: Mapping[str, object]) -> bool:
+    """Whether a delta is more than the opening `{"role":"assistant","content":""}`. Fields we do not know count as something."""
+    return any(value if key in _SILENT_DELTA_KEYS else value is not None for key, value in delta.items() if key != "role")
+
+
+def _size(delta: Mapping[str, object]) -> int:
+    total = 0
+    for key, value in delta.items():
+        if isinstance(value, str):
+            total += len(value) if key != "role" else 0
+        elif isinstance(value, list):
+            total += sum(_size(part.get("function", part)) for part in value if isinstance(part, dict) and isinstance(part.get("function", part), dict))
+        elif isinstance(value, dict):
+            total += _size(value)
+    return total
+
+
+def _message(failure: object) -> str:
+    if isinstance(failure, dict) and isinstance(failure.get("message"), str):
+        return str(failure["message"])[:500]
+    return str(failure)[:500]
