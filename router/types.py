@@ -109,7 +109,10 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The slow-moving half of a decision's input: swapped whole, content-addressed by `digest` (router.record)."""
+    """The slow-moving half of a decision's input: swapped whole, content-addressed by `digest` (router.record).
+
+    `pinned`: the caller named the candidate, so quality stages and canary shares do not apply; the snapshot then holds that one candidate.
+    """
 
     route: str
     candidates: tuple[Candidate, ...]
@@ -117,6 +120,7 @@ class Snapshot:
     miss_price_factor: float = 2.0
     hosted_budget_left: bool = True
     digest: str = ""
+    pinned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
