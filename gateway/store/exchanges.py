@@ -1,0 +1,234 @@
+"""Settled exchanges and their attempts: the ledger's rows. The only writer of `exchanges` and `attempts`.
+
+Here: writing rows, reading one, paging. Not here: sums (costs.py, series.py) and where rows come from (ingest.py).
+An exchange whose usage is unknown has NULL tokens in the table; the Exchange value carries zeros and `usage_state="unknown"`.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, Row, Select, bindparam, delete, select, tuple_, update
+
+from gateway.store import bulk
+from gateway.store.tables import attempts, exchanges
+from router.errors import RequestError
+from router.types import Attempt, Exchange, Outcome, Usage
+
+MAX_PAGE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which exchanges: every field that is set must match. `since` is included, `until` is not (epoch seconds)."""
+
+    route: str | None = None
+    backend: str | None = None
+    key_id: str | None = None
+    since: float | None = None
+    until: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A ledger row. `amortised_nanousd` is its share of the GPU bill: 0 where nothing was local, None until the minutes it touched are closed."""
+
+    exchange: Exchange
+    amortised_nanousd: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some entries, newest first; `next_cursor` is None on the last page."""
+
+    entries: tuple[Entry, ...]
+    next_cursor: str | None
+
+
+def insert(conn: Connection, items: Sequence[Exchange]) -> None:
+    """Store settled exchanges with their attempts; one that is there already stays as it is."""
+    bulk.insert_new(conn, exchanges, [_row(item) for item in items])
+    bulk.insert_new(conn, attempts, [_attempt_row(item.id, n, attempt) for item in items for n, attempt in enumerate(item.attempts)])
+
+
+def interrupted(exchange_id: str, time: float, route: str | None, endpoint: str, key_id: str | None) -> Exchange:
+    """The outcome of an admitted request whose process died: status 0 (what the client saw, if anything, is not known), usage and costs unknown."""
+    return Exchange(
+        id=exchange_id,
+        time=time,
+        route=route,
+        endpoint=endpoint,
+        backend=None,
+        adapter_version=None,
+        key_id=key_id,
+        tags={},
+        stream=False,
+        status=0,
+        outcome=Outcome.INTERRUPTED,
+        usage=Usage(),
+        usage_state="unknown",
+        cost_nanousd=None,
+        cost_state="unknown",
+        opportunity_nanousd=None,
+        all_hosted_nanousd=None,
+        ttft_ms=None,
+        total_ms=0.0,
+        overhead_ms=None,
+        reason=None,
+        decision_id=None,
+    )
+
+
+def get(conn: Connection, exchange_id: str) -> Entry | None:
+    """One ledger row by its id (the `x-request-id`)."""
+    rows = _entries(conn, select(exchanges).where(exchanges.c.id == exchange_id))
+    return rows[0] if rows else None
+
+
+def page(conn: Connection, where: Filter, cursor: str | None = None, limit: int = 100) -> Page:
+    """A page of the ledger, newest first. `cursor` is the previous page's `next_cursor`. Raises RequestError for a cursor that is not one."""
+    limit = max(1, min(limit, MAX_PAGE))
+    query = _filtered(select(exchanges), where).order_by(exchanges.c.time.desc(), exchanges.c.id.desc()).limit(limit + 1)
+    if cursor is not None:
+        time, last = _read_cursor(cursor)
+        query = query.where(tuple_(exchanges.c.time, exchanges.c.id) < tuple_(time, last))
+    found = _entries(conn, query)
+    more = len(found) > limit
+    return Page(tuple(found[:limit]), _cursor(found[limit - 1].exchange) if more else None)
+
+
+def set_amortised(conn: Connection, amounts: Mapping[str, int]) -> None:
+    """Book each exchange's share of the GPU bill, in nano-dollars."""
+    if amounts:
+        statement = update(exchanges).where(exchanges.c.id == bindparam("exchange")).values(amortised_nanousd=bindparam("amount"))
+        conn.execute(statement, [{"exchange": key, "amount": amount} for key, amount in amounts.items()])
+
+
+def delete_before(conn: Connection, before: float, limit: int) -> int:
+    """Delete at most `limit` of the exchanges older than `before`, with their attempts; how many were deleted."""
+    ids = list(conn.execute(select(exchanges.c.id).where(exchanges.c.time < before).order_by(exchanges.c.time).limit(limit)).scalars())
+    for some in bulk.chunks(ids):
+        conn.execute(delete(attempts).where(attempts.c.exchange_id.in_(some)))
+        conn.execute(delete(exchanges).where(exchanges.c.id.in_(some)))
+    return len(ids)
+
+
+def _filtered(query: Select[Any], where: Filter) -> Select[Any]:
+    for column, value in ((exchanges.c.route, where.route), (exchanges.c.backend, where.backend), (exchanges.c.key_id, where.key_id)):
+        if value is not None:
+            query = query.where(column == value)
+    if where.since is not None:
+        query = query.where(exchanges.c.time >= where.since)
+    if where.until is not None:
+        query = query.where(exchanges.c.time < where.until)
+    return query
+
+
+def _entries(conn: Connection, query: Select[Any]) -> list[Entry]:
+    rows = conn.execute(query).all()
+    calls = _attempts(conn, [row.id for row in rows])
+    return [Entry(_exchange(row, calls.get(row.id, [])), row.amortised_nanousd) for row in rows]
+
+
+def _attempts(conn: Connection, ids: Sequence[str]) -> dict[str, list[Attempt]]:
+    found: dict[str, list[Attempt]] = {}
+    for some in bulk.chunks(ids):
+        query = select(attempts).where(attempts.c.exchange_id.in_(some)).order_by(attempts.c.exchange_id, attempts.c.position)
+        for row in conn.execute(query):
+            found.setdefault(row.exchange_id, []).append(_attempt(row))
+    return found
+
+
+def _cursor(exchange: Exchange) -> str:
+    return base64.urlsafe_b64encode(orjson.dumps([exchange.time, exchange.id])).decode().rstrip("=")
+
+
+def _read_cursor(cursor: str) -> tuple[float, str]:
+    try:
+        time, last = orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        return float(time), str(last)
+    except (ValueError, TypeError, binascii.Error) as error:
+        raise RequestError("`cursor` is not one of ours; pass `next_cursor` of the page before, unaltered", param="cursor") from error
+
+
+def _row(e: Exchange) -> tuple[Any, ...]:
+    """In the column order of `exchanges`."""
+    kind = e.attempts[-1].kind if e.attempts and e.backend is not None else None
+    amortised = None if e.outcome is Outcome.INTERRUPTED or any(a.kind == "local" for a in e.attempts) else 0
+    return (
+        *(e.id, e.time, int(e.time // 60), e.route, e.endpoint, e.backend, kind, e.adapter_version, e.key_id, orjson.dumps(e.tags).decode()),
+        *(e.stream, e.status, e.outcome.value),
+        *_tokens(e.usage, e.usage_state),
+        *(e.usage_state, e.cost_nanousd, e.cost_state, e.opportunity_nanousd, e.all_hosted_nanousd, amortised),
+        *(e.ttft_ms, None if e.outcome is Outcome.INTERRUPTED else e.total_ms, e.overhead_ms),
+        *(e.reason, e.decision_id, e.sandbox, e.prompt_bytes),
+    )
+
+
+def _attempt_row(exchange_id: str, position: int, a: Attempt) -> tuple[Any, ...]:
+    """In the column order of `attempts`."""
+    return (
+        *(exchange_id, position, a.backend, a.backend.split("/", 1)[0], a.kind, a.status, a.error),
+        *(a.started, a.started + a.total_ms / 1000, a.ttft_ms, a.total_ms),
+        *_tokens(a.usage, a.usage_state),
+        *(a.usage_state, a.cost_nanousd, a.cost_state),
+    )
+
+
+def _tokens(usage: Usage, state: str) -> Iterable[int | None]:
+    return (None,) * 4 if state == "unknown" else (usage.input, usage.cached, usage.output, usage.reasoning)
+
+
+def _usage(row: Row[Any]) -> Usage:
+    return Usage(row.input_tokens or 0, row.cached_tokens or 0, row.output_tokens or 0, row.reasoning_tokens or 0)
+
+
+def _exchange(row: Row[Any], calls: Sequence[Attempt]) -> Exchange:
+    return Exchange(
+        id=row.id,
+        time=row.time,
+        route=row.route,
+        endpoint=row.endpoint,
+        backend=row.backend,
+        adapter_version=row.adapter_version,
+        key_id=row.key_id,
+        tags=row.tags,
+        stream=row.stream,
+        status=row.status,
+        outcome=Outcome(row.outcome),
+        usage=_usage(row),
+        usage_state=row.usage_state,
+        cost_nanousd=row.cost_nanousd,
+        cost_state=row.cost_state,
+        opportunity_nanousd=row.opportunity_nanousd,
+        all_hosted_nanousd=row.all_hosted_nanousd,
+        ttft_ms=row.ttft_ms,
+        total_ms=row.total_ms or 0.0,
+        overhead_ms=row.overhead_ms,
+        reason=row.reason,
+        decision_id=row.decision_id,
+        sandbox=row.sandbox,
+        attempts=tuple(calls),
+        prompt_bytes=row.prompt_bytes,
+    )
+
+
+def _attempt(row: Row[Any]) -> Attempt:
+    return Attempt(
+        backend=row.backend,
+        status=row.status,
+        error=row.error,
+        started=row.started,
+        ttft_ms=row.ttft_ms,
+        total_ms=row.total_ms,
+        usage=_usage(row),
+        usage_state=row.usage_state,
+        cost_nanousd=row.cost_nanousd,
+        cost_state=row.cost_state,
+        kind=row.kind,
+    )

@@ -1,0 +1,249 @@
+"""The reading half of the ledger: from the workers' spool files into the database, exactly once. The only writer of `spool_offsets` and `open_admits`.
+
+Here: reading whole records, one transaction per piece of a file, what to do with damaged records and with the files of dead workers.
+Not here: what a row looks like (exchanges.py and its neighbours), the file format (records.py).
+
+Exactly once: rows and the offset up to which they were read are committed together, and rows are keyed, so reading a piece twice changes nothing.
+A file is deleted when its writer has moved on and all of it is committed. One ingester per directory, held by a lock.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from sqlalchemy import Connection, Engine, delete, select
+from sqlalchemy.exc import DatabaseError, DataError, IntegrityError, InterfaceError
+
+from gateway.store import bulk, captures, decisions, exchanges, gpu, records, segments
+from gateway.store.segments import Segment
+from gateway.store.tables import open_admits, spool_offsets
+from router.errors import LedgerError, StateError
+from serving.database import reading, writing
+
+log = logging.getLogger("breakeven.ledger")
+
+CHUNK_BYTES = 4 * 1024 * 1024
+# What a driver raises for a value it or the column cannot hold. Anything else (locked, full, gone) is the database's trouble and is tried again.
+_UNSTORABLE = (DataError, IntegrityError, InterfaceError, OverflowError)
+
+
+@dataclass(slots=True)
+class _Batch:
+    """The records of one piece of one file, by kind. `lines` are the settles as read, for the case that one cannot be stored."""
+
+    end: int
+    admits: dict[str, records.Admit] = field(default_factory=dict)
+    snapshots: list[records.SnapshotBody] = field(default_factory=list)
+    settles: list[records.Settle] = field(default_factory=list)
+    lines: list[bytes] = field(default_factory=list)
+    damaged: list[bytes] = field(default_factory=list)
+
+
+class Ingester:
+    """Moves spool records into the database. Not for concurrent use; `corrupt` and `torn` count since it was made.
+
+    corrupt: records that could not be read or stored; each is kept in `<directory>/corrupt/` and logged as an error.
+    torn: unfinished last records of dead workers, which is what a kill leaves behind; their requests were never admitted or show as interrupted.
+    """
+
+    def __init__(self, engine: Engine, directory: Path, *, chunk_bytes: int = CHUNK_BYTES) -> None:
+        self.corrupt = 0
+        self.torn = 0
+        self._engine = engine
+        self._directory = directory
+        self._chunk_bytes = chunk_bytes
+        self._refused: set[str] = set()
+        directory.mkdir(parents=True, exist_ok=True)
+        self._lock = os.open(directory / "ingest.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(self._lock)
+            raise StateError(f"another process already ingests {directory}; only one may") from error
+        with reading(engine) as conn:
+            self._offsets = {row.file: row.offset for row in conn.execute(select(spool_offsets))}
+            self._open = {row.id: row.generation for row in conn.execute(select(open_admits.c.id, open_admits.c.generation))}
+
+    def close(self) -> None:
+        """Let another process ingest."""
+        os.close(self._lock)
+
+    @property
+    def open(self) -> int:
+        """Admitted requests whose outcome is not in the database yet."""
+        return len(self._open)
+
+    def run_once(self) -> int:
+        """Bring in everything that is whole in the files now: how many exchanges. Raises LedgerError when the database refuses; nothing is lost then."""
+        return sum(self._drain(found) for found in segments.listed(self._directory).values())
+
+    def recover(self, alive: Collection[str] = ()) -> int:
+        """Finish the generations whose process is gone: how many requests are written off as `interrupted`.
+
+        A generation is finished when its lock is free, unless its worker's name is in `alive` (for file systems without locks). Cheap: call it every second.
+        """
+        lost = 0
+        for generation, found in segments.listed(self._directory).items():
+            if found[0].worker not in alive and segments.dead(self._directory, generation):
+                # What it wrote between our last look and its death counts.
+                final = segments.listed(self._directory)[generation]
+                self._drain(final)
+                lost += self._write_off(generation)
+                self._finish(final)
+        return lost
+
+    def _drain(self, found: Sequence[Segment]) -> int:
+        rows = 0
+        for segment in found:
+            end = segment.path.stat().st_size
+            rows += self._read(segment, end)
+            if segment is not found[-1]:
+                # A newer file was there before this one was read, so nothing more comes here.
+                self._finish([segment])
+        return rows
+
+    def _read(self, segment: Segment, end: int) -> int:
+        rows = 0
+        offset = self._offsets.get(segment.path.name, 0)
+        with segment.path.open("rb") as file:
+            while offset < end and segment.path.name not in self._refused:
+                file.seek(offset)
+                piece = _whole_lines(file, self._chunk_bytes)
+                if not piece:
+                    break
+                batch = self._parse(segment, piece, offset + len(piece))
+                if batch is None:
+                    break
+                self._store(segment, batch)
+                offset = batch.end
+                rows += len(batch.settles)
+        return rows
+
+    def _parse(self, segment: Segment, piece: bytes, end: int) -> _Batch | None:
+        batch = _Batch(end)
+        for line in piece.split(b"\n")[:-1]:
+            try:
+                record = records.decode(line)
+            except ValueError:
+                batch.damaged.append(line)
+                continue
+            match record:
+                case records.Settle():
+                    batch.settles.append(record)
+                    batch.lines.append(line)
+                case records.Admit():
+                    batch.admits[record.id] = record
+                case records.SnapshotBody():
+                    batch.snapshots.append(record)
+                case records.Header(format=written):
+                    if written > records.FORMAT:
+                        self._refused.add(segment.path.name)
+                        log.error("%s was written by a newer version (format %d) and stays as it is; upgrade to ingest it", segment.path, written)
+                        return None
+        return batch
+
+    def _store(self, segment: Segment, batch: _Batch) -> None:
+        settled = {item.exchange.id for item in batch.settles}
+        opened = [admit for admit in batch.admits.values() if admit.id not in settled]
+        closed = [key for key in settled if key in self._open]
+        try:
+            with writing(self._engine) as conn:
+                unstorable = _insert(conn, batch)
+                self._track(conn, segment.generation, opened, closed)
+                conn.execute(delete(spool_offsets).where(spool_offsets.c.file == segment.path.name))
+                conn.execute(spool_offsets.insert().values(file=segment.path.name, offset=batch.end))
+                self._set_aside(segment, batch.damaged + [batch.lines[n] for n in unstorable])
+        except DatabaseError as error:
+            raise LedgerError(f"the database refuses the ledger ({error.orig}); its rows stay in {self._directory} and are tried again") from error
+        self._offsets[segment.path.name] = batch.end
+        self._open.update((admit.id, segment.generation) for admit in opened)
+        for key in closed:
+            del self._open[key]
+
+    def _track(self, conn: Connection, generation: str, opened: Sequence[records.Admit], closed: Sequence[str]) -> None:
+        for some in bulk.chunks(closed):
+            conn.execute(delete(open_admits).where(open_admits.c.id.in_(some)))
+        bulk.insert_new(conn, open_admits, [(a.id, generation, a.time, a.route, a.endpoint, a.key_id) for a in opened])
+
+    def _set_aside(self, segment: Segment, lines: Sequence[bytes]) -> None:
+        if lines:
+            aside = self._directory / "corrupt" / segment.path.name
+            aside.parent.mkdir(exist_ok=True)
+            with aside.open("ab") as file:
+                file.write(b"".join(line + b"\n" for line in lines))
+            self.corrupt += len(lines)
+            log.error("%d damaged ledger records of %s are kept in %s", len(lines), segment.path.name, aside)
+
+    def _write_off(self, generation: str) -> int:
+        mine = [key for key, owner in self._open.items() if owner == generation]
+        if mine:
+            with writing(self._engine) as conn:
+                rows = conn.execute(select(open_admits).where(open_admits.c.generation == generation)).all()
+                exchanges.insert(conn, [exchanges.interrupted(row.id, row.time, row.route, row.endpoint, row.key_id) for row in rows])
+                conn.execute(delete(open_admits).where(open_admits.c.generation == generation))
+            log.warning("%d requests were interrupted by the death of worker %s; their costs are unknown", len(mine), generation)
+        for key in mine:
+            del self._open[key]
+        return len(mine)
+
+    def _finish(self, found: Sequence[Segment]) -> None:
+        """Delete files that are wholly in the database. The offsets go last: without its file an offset is harmless."""
+        done = [segment for segment in found if segment.path.name not in self._refused]
+        if not done:
+            return
+        for segment in done:
+            if segment.path.stat().st_size > self._offsets.get(segment.path.name, 0):
+                self.torn += 1
+                log.warning("%s ends in an unfinished record, as a killed process leaves it", segment.path.name)
+            segment.path.unlink()
+        with writing(self._engine) as conn:
+            conn.execute(delete(spool_offsets).where(spool_offsets.c.file.in_([segment.path.name for segment in done])))
+        for segment in done:
+            self._offsets.pop(segment.path.name, None)
+
+
+def _whole_lines(file: BinaryIO, size: int) -> bytes:
+    """About `size` bytes of whole lines from here; more when one line is longer, none when there is no whole line."""
+    piece = file.read(size)
+    while b"\n" not in piece:
+        more = file.read(size)
+        if not more:
+            return b""
+        piece += more
+    return piece[: piece.rindex(b"\n") + 1]
+
+
+def _insert(conn: Connection, batch: _Batch) -> list[int]:
+    """Store a batch; which of its settles cannot be stored. For those an `interrupted` row stands, so that each admitted request has one."""
+    decisions.insert_snapshots(conn, batch.snapshots)
+    try:
+        with conn.begin_nested():
+            _insert_settles(conn, batch.settles)
+        return []
+    except _UNSTORABLE:
+        log.warning("a piece of the ledger holds a value that cannot be stored; its %d rows are stored one by one", len(batch.settles))
+    unstorable = []
+    for number, settle in enumerate(batch.settles):
+        try:
+            with conn.begin_nested():
+                _insert_settles(conn, [settle])
+        except _UNSTORABLE:
+            unstorable.append(number)
+            e = settle.exchange
+            with suppress(*_UNSTORABLE), conn.begin_nested():
+                exchanges.insert(conn, [exchanges.interrupted(e.id, e.time, e.route, e.endpoint, e.key_id)])
+    return unstorable
+
+
+def _insert_settles(conn: Connection, settles: Sequence[records.Settle]) -> None:
+    exchanges.insert(conn, [item.exchange for item in settles])
+    decisions.insert(conn, [item.decision for item in settles if item.decision is not None])
+    captures.insert(conn, [item.capture for item in settles if item.capture is not None])
+    gpu.reopen(conn, [attempt for item in settles for attempt in item.exchange.attempts if attempt.kind == "local"])

@@ -1,0 +1,94 @@
+"""Bringing a database to the shape this version of the code needs. The one Alembic history of all rooms.
+
+Here: the upgrade, and the whole metadata (importing this file imports every table). Not here: the migrations themselves (migrations/versions).
+
+After changing a table: `python -m gateway.store.schema "what changed"` writes a migration for review; set HEAD to its revision.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection, Engine, inspect, text
+
+from gateway.store import tables
+from router.errors import ConfigError, Problem
+from serving import registry
+from serving.database import connect, metadata, reading, writing
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+__all__ = ["HEAD", "current", "metadata", "registry", "tables", "upgrade"]
+
+HEAD = "0001"
+_MIGRATIONS = Path(__file__).parent / "migrations"
+_LOCK_ID = 0x62726B76  # any number, as long as every version of this program uses the same
+
+
+def current(conn: Connection) -> str | None:
+    """The revision a database is at; None for a database without our tables."""
+    if not inspect(conn).has_table("alembic_version"):
+        return None
+    return conn.execute(text("SELECT version_num FROM alembic_version")).scalar()
+
+
+def upgrade(engine: Engine) -> bool:
+    """Bring the database to HEAD; whether there was anything to do. Several processes may call it at once.
+
+    Raises ConfigError for a database that a newer version of this program has written. Alembic is imported only when there is work for it.
+    """
+    with reading(engine) as conn:
+        found = current(conn)
+    if found == HEAD:
+        return False
+    with writing(engine) as conn:
+        if engine.dialect.name == "postgresql":
+            conn.execute(text("SELECT pg_advisory_xact_lock(:id)"), {"id": _LOCK_ID})
+        found = current(conn)
+        if found == HEAD:
+            return False
+        if found is not None and found not in _known():
+            message = f"database: it was written by a newer version of Breakeven (its schema is {found}, this one knows {HEAD}); upgrade this program"
+            raise ConfigError(message, (Problem(message, key="database"),))
+        from alembic import command
+
+        command.upgrade(_alembic(conn), "head")
+    return True
+
+
+def _known() -> set[str]:
+    return {match.group(1) for path in (_MIGRATIONS / "versions").glob("*.py") if (match := re.match(r"(\d{4})_", path.name))}
+
+
+def _alembic(conn: Connection) -> Config:
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    config.set_main_option("file_template", "%%(rev)s_%%(slug)s")
+    config.attributes["connection"] = conn
+    return config
+
+
+def _revise(message: str) -> None:
+    """Write a migration from what the newest one makes to what the tables say."""
+    from alembic import command
+
+    with tempfile.TemporaryDirectory() as directory:
+        engine = connect("sqlite:///scratch.db", Path(directory))
+        with writing(engine) as conn:
+            config = _alembic(conn)
+            if _known():
+                command.upgrade(config, "head")
+            command.revision(config, message, autogenerate=True, rev_id=f"{len(_known()) + 1:04d}")
+        engine.dispose()
+
+
+if __name__ == "__main__":
+    _revise(sys.argv[1])

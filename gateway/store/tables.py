@@ -1,0 +1,185 @@
+"""Every table of the store. Each is written by exactly one module, named beside it.
+
+Here: columns and indices, nothing else. Money is integer nano-dollars, instants are epoch seconds (UTC), NULL means unknown and never zero.
+`minute` is the whole minute since the epoch (time // 60): hours and days are integer divisions of it on SQLite and Postgres alike.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import JSON, BigInteger, Boolean, Column, Double, Index, Integer, String, Table, Text
+
+from serving.database import metadata
+
+# Written by gateway/store/exchanges.py. One row per admitted request.
+exchanges = Table(
+    "exchanges",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("time", Double, nullable=False),
+    Column("minute", Integer, nullable=False),
+    Column("route", String),
+    Column("endpoint", String, nullable=False),
+    Column("backend", String),
+    Column("kind", String),
+    Column("adapter_version", Integer),
+    Column("key_id", String),
+    Column("tags", JSON, nullable=False),
+    Column("stream", Boolean),
+    Column("status", Integer, nullable=False),
+    Column("outcome", String, nullable=False),
+    Column("input_tokens", BigInteger),
+    Column("cached_tokens", BigInteger),
+    Column("output_tokens", BigInteger),
+    Column("reasoning_tokens", BigInteger),
+    Column("usage_state", String, nullable=False),
+    Column("cost_nanousd", BigInteger),
+    Column("cost_state", String, nullable=False),
+    Column("opportunity_nanousd", BigInteger),
+    Column("all_hosted_nanousd", BigInteger),
+    # 0 where no attempt was local; NULL until every minute the local attempts touched is closed.
+    Column("amortised_nanousd", BigInteger),
+    Column("ttft_ms", Double),
+    Column("total_ms", Double),
+    Column("overhead_ms", Double),
+    Column("reason", String),
+    Column("decision_id", String),
+    Column("sandbox", Boolean, nullable=False),
+    Column("prompt_bytes", BigInteger, nullable=False),
+    Index("ix_exchanges_time", "time", "id"),
+    Index("ix_exchanges_route_time", "route", "time"),
+    Index("ix_exchanges_key_id_time", "key_id", "time"),
+)
+
+# Written by gateway/store/exchanges.py. One row per call to a backend, failed ones included; `owner` is the provider or engine.
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("exchange_id", String, primary_key=True),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("backend", String, nullable=False),
+    Column("owner", String, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("status", Integer),
+    Column("error", String),
+    Column("started", Double, nullable=False),
+    Column("ended", Double, nullable=False),
+    Column("ttft_ms", Double),
+    Column("total_ms", Double, nullable=False),
+    Column("input_tokens", BigInteger),
+    Column("cached_tokens", BigInteger),
+    Column("output_tokens", BigInteger),
+    Column("reasoning_tokens", BigInteger),
+    Column("usage_state", String, nullable=False),
+    Column("cost_nanousd", BigInteger),
+    Column("cost_state", String, nullable=False),
+)
+# Only local attempts are ever looked up by time (GPU minutes); leaving the hosted ones out keeps ingestion cheap.
+Index("ix_attempts_local", attempts.c.owner, attempts.c.started, sqlite_where=attempts.c.kind == "local", postgresql_where=attempts.c.kind == "local")
+
+# Written by gateway/store/decisions.py. `record` and `body` are JSON texts of router/record.py.
+decisions = Table(
+    "decisions",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("time", Double, nullable=False),
+    Column("route", String, nullable=False),
+    Column("snapshot_digest", String, nullable=False),
+    Column("record", Text, nullable=False),
+    Index("ix_decisions_time", "time", "id"),
+)
+snapshots = Table(
+    "snapshots",
+    metadata,
+    Column("digest", String, primary_key=True),
+    Column("body", Text, nullable=False),
+)
+
+# Written by gateway/store/captures.py. Redacted before it comes here, and deleted when its route says so.
+captures = Table(
+    "captures",
+    metadata,
+    Column("exchange_id", String, primary_key=True),
+    Column("time", Double, nullable=False),
+    Column("route", String),
+    Column("backend", String),
+    Column("request", Text, nullable=False),
+    Column("response", Text, nullable=False),
+    Column("tool_calls", Text, nullable=False),
+    Column("finish", String),
+    Index("ix_captures_route_time", "route", "time", "exchange_id"),
+)
+
+# Written by gateway/store/keys.py. The secret itself is nowhere: only its SHA-256.
+keys = Table(
+    "keys",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("sha256", String, nullable=False, unique=True),
+    Column("prefix", String, nullable=False),
+    Column("name", String, nullable=False),
+    Column("routes", JSON(none_as_null=True)),
+    Column("models", JSON(none_as_null=True)),
+    Column("rpm", Integer),
+    Column("tpm", BigInteger),
+    Column("concurrency", Integer),
+    Column("nanousd_per_day", BigInteger),
+    Column("expires_at", Double),
+    Column("created_at", Double, nullable=False),
+    Column("revoked_at", Double),
+)
+
+# Written by gateway/store/gpu.py. What was up, minute by minute: the GPU bill.
+gpu_minutes = Table(
+    "gpu_minutes",
+    metadata,
+    Column("engine", String, primary_key=True),
+    Column("replica", Integer, primary_key=True, autoincrement=False),
+    Column("minute", Integer, primary_key=True, autoincrement=False),
+    Column("milliseconds", Integer, nullable=False),
+    Column("gpu_hour_nanousd", BigInteger),
+    Column("bill_nanousd", BigInteger),
+    Index("ix_gpu_minutes_minute", "minute"),
+)
+# Written by gateway/store/gpu.py. One row per closed minute of an engine; bill = allocated + idle, exactly. `stale`: something came late, close it again.
+engine_minutes = Table(
+    "engine_minutes",
+    metadata,
+    Column("engine", String, primary_key=True),
+    Column("minute", Integer, primary_key=True, autoincrement=False),
+    Column("milliseconds", Integer, nullable=False),
+    Column("bill_nanousd", BigInteger),
+    Column("allocated_nanousd", BigInteger),
+    Column("idle_nanousd", BigInteger),
+    Column("closed_at", Double, nullable=False),
+    Column("stale", Boolean, nullable=False),
+    Index("ix_engine_minutes_minute", "minute"),
+)
+# Written by gateway/store/gpu.py. What each exchange carries of each closed minute.
+local_allocations = Table(
+    "local_allocations",
+    metadata,
+    Column("engine", String, primary_key=True),
+    Column("minute", Integer, primary_key=True, autoincrement=False),
+    Column("exchange_id", String, primary_key=True),
+    Column("nanousd", BigInteger, nullable=False),
+    Index("ix_local_allocations_exchange_id", "exchange_id"),
+)
+
+# Written by gateway/store/ingest.py. How far each spool file is in the database, and the admits that are not settled yet.
+spool_offsets = Table(
+    "spool_offsets",
+    metadata,
+    Column("file", String, primary_key=True),
+    Column("offset", BigInteger, nullable=False),
+)
+open_admits = Table(
+    "open_admits",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("generation", String, nullable=False),
+    Column("time", Double, nullable=False),
+    Column("route", String),
+    Column("endpoint", String, nullable=False),
+    Column("key_id", String),
+    Index("ix_open_admits_generation", "generation"),
+)
