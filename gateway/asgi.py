@@ -1,0 +1,69 @@
+"""Plain ASGI: reading a body within a bound, sending an answer, telling that the client left. No framework, nothing about models."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any
+
+from router.errors import RequestError
+
+Message = MutableMapping[str, Any]
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
+
+
+class ClientGone(Exception):  # noqa: N818 - not an error of ours: nobody is left to tell
+    """The client closed its connection."""
+
+
+async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
+    """The whole request body. RequestError 413 beyond `limit` bytes (at once when the header says so), ClientGone when it does not all come."""
+    declared = header(scope, b"content-length")
+    if declared is not None and declared.isdigit() and int(declared) > limit:
+        raise _too_large(limit)
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        part = message.get("body", b"")
+        size += len(part)
+        if size > limit:
+            raise _too_large(limit)
+        if not message.get("more_body", False):
+            return part if not parts else b"".join((*parts, part))
+        parts.append(part)
+
+
+def header(scope: Scope, name: bytes) -> bytes | None:
+    """The first request header of that (lower-case) name."""
+    for key, value in scope["headers"]:
+        if key == name:
+            return bytes(value)
+    return None
+
+
+async def send_start(send: Send, status: int, headers: Headers) -> None:
+    """Begin an answer whose body follows in pieces."""
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+
+
+async def send_body(send: Send, body: bytes, *, more: bool) -> None:
+    """A piece of the body, written to the socket at once."""
+    await send({"type": "http.response.body", "body": body, "more_body": more})
+
+
+async def answer(send: Send, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> None:
+    """A whole answer."""
+    await send_start(send, status, [*headers, (b"content-length", str(len(body)).encode())])
+    await send_body(send, body, more=False)
+
+
+def _too_large(limit: int) -> RequestError:
+    return RequestError(
+        f"The request body is larger than {limit // (1024 * 1024)} MiB; send less, or refer to files by URL.", status=413, code="request_too_large"
+    )

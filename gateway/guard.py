@@ -1,0 +1,98 @@
+"""What may end an exchange from outside: the client leaving, or a deadline. One watcher and one timer per exchange, both reach it as a cancellation.
+
+The exchange asks `guard.reason` when it is cancelled: None means that neither did it (the server is being stopped), so the cancellation goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Literal
+
+from gateway.asgi import Receive
+
+Phase = Literal["connect", "first_token", "idle", "total"]
+Reason = Literal["client_gone", "connect", "first_token", "idle", "total"]
+
+
+class Guard:
+    """Belongs to the task that made it. `expect` sets what is waited for; `stop` must be called, at the latest in a `finally`."""
+
+    __slots__ = ("_deadline", "_loop", "_phase", "_task", "_timer", "_total", "_watcher", "reason", "served")
+
+    def __init__(self, receive: Receive, total_ms: float) -> None:
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("a guard watches the task that makes it")
+        self._task = task
+        self._loop = asyncio.get_running_loop()
+        self._total = self._loop.time() + total_ms / 1000.0
+        self._deadline = self._total
+        self._phase: Phase = "total"
+        self._timer: asyncio.TimerHandle | None = None
+        self.reason: Reason | None = None
+        self.served = False
+        self._watcher = self._loop.create_task(self._watch(receive))
+
+    def expect(self, phase: Phase, within_ms: float) -> None:
+        """From now on `phase` must pass within so many milliseconds, and never later than the total."""
+        self._arm(phase, self._loop.time() + within_ms / 1000.0)
+
+    def relax(self) -> None:
+        """Nothing but the total is waited for (the client is being written to)."""
+        self._deadline, self._phase = self._total, "total"
+
+    @property
+    def left_ms(self) -> float:
+        """Milliseconds until the total deadline; 0 when it has passed."""
+        return max(0.0, (self._total - self._loop.time()) * 1000.0)
+
+    def caught(self) -> Reason | None:
+        """Call it when cancelled: the reason if this guard did it, and then the task may go on; None if the cancellation is someone else's."""
+        if self.reason is None:
+            return None
+        self._task.uncancel()
+        return self.reason
+
+    def rearm(self) -> None:
+        """A deadline was handled (another candidate is tried): watch on."""
+        self.reason = None
+        self.relax()
+
+    def stop(self) -> None:
+        """End the watching. Safe to call twice."""
+        self.served = True
+        self._watcher.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _arm(self, phase: Phase, deadline: float) -> None:
+        if deadline >= self._total:
+            phase, deadline = "total" if phase == "idle" else phase, self._total
+        self._phase, self._deadline = phase, deadline
+        # A timer that fires too early looks again, so moving a deadline back costs two assignments; only an earlier one needs a new timer.
+        if self._timer is None or self._timer.when() > deadline:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = self._loop.call_at(deadline, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        if self.served or self.reason is not None:
+            return
+        if self._loop.time() + 0.0005 < self._deadline:
+            self._timer = self._loop.call_at(self._deadline, self._tick)
+        else:
+            self._end(self._phase)
+
+    async def _watch(self, receive: Receive) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        if not self.served:
+            self._end("client_gone")
+
+    def _end(self, reason: Reason) -> None:
+        under_way = self.reason is not None
+        self.reason = reason
+        if not under_way:
+            self._task.cancel()

@@ -1,0 +1,149 @@
+"""The one seam to providers and engines on the data plane: connections, one call, its bytes. Foreign errors become ours in `translated` and nowhere else.
+
+Deadlines other than the connection's own are the caller's (gateway.guard); what an answer means is read by gateway.sse and gateway.usage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import lru_cache
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from router.errors import UpstreamError, UpstreamTimeout
+
+# Shorter than the keep-alive of the usual servers (uvicorn 5 s is the exception that the one repeat below is for).
+_KEEP_ALIVE_S = 30.0
+_READ_BUFFER = 256 * 1024
+
+
+class Answer:
+    """What an upstream sent, as it comes. `close` at any time ends the call and with it the work upstream; a fully read answer keeps its connection."""
+
+    __slots__ = ("_response", "_who", "headers", "status")
+
+    def __init__(self, response: aiohttp.ClientResponse, who: str) -> None:
+        self._response = response
+        self._who = who
+        self.status = response.status
+        self.headers: Mapping[str, str] = response.headers
+
+    async def read(self) -> bytes:
+        """The bytes that are there, or the next to come; empty at the end. UpstreamError when the connection breaks."""
+        content = self._response.content
+        with translated(self._who):
+            while True:
+                data = await content.readany()
+                if data or content.at_eof():
+                    return data
+
+    async def body(self, limit: int) -> bytes:
+        """All of it. UpstreamError when it is longer than `limit` bytes or breaks off."""
+        parts: list[bytes] = []
+        size = 0
+        while data := await self.read():
+            size += len(data)
+            if size > limit:
+                raise UpstreamError(f"{self._who} sent an answer of more than {limit} bytes", code="upstream_malformed")
+            parts.append(data)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def close(self) -> None:
+        """Give the connection back if everything was read, cut it otherwise. Never waits; safe to call twice."""
+        if self._response.content.at_eof():
+            self._response.release()
+        else:
+            self._response.close()
+
+
+class Upstreams:
+    """Connections to every upstream of this process: one pool per origin, kept for the life of the process."""
+
+    def __init__(self) -> None:
+        self._sessions: dict[str, aiohttp.ClientSession] = {}
+
+    async def post(self, who: str, url: str, headers: Mapping[str, str], body: bytes, connect_ms: float) -> Answer:
+        """Send one request and wait for the answer's head. `who` names the upstream in errors."""
+        return await self.call("POST", who, url, headers, body, connect_ms)
+
+    async def call(self, method: str, who: str, url: str, headers: Mapping[str, str], body: bytes | None, connect_ms: float) -> Answer:
+        """As `post`, with any method. A reset before the answer's first byte on a connection that had been idle is tried once more: the
+        server closed it while our request was on its way, and never saw the request."""
+        session = self._session(url)
+        timeout = _timeout(connect_ms)
+        with translated(who):
+            trace = SimpleNamespace(reused=False)
+            try:
+                response = await session.request(method, url, data=body, headers=headers, timeout=timeout, allow_redirects=False, trace_request_ctx=trace)
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+                if not trace.reused or isinstance(error, aiohttp.ClientConnectorError):
+                    raise
+                response = await session.request(method, url, data=body, headers=headers, timeout=timeout, allow_redirects=False, trace_request_ctx=trace)
+            return Answer(response, who)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        sessions, self._sessions = self._sessions, {}
+        for session in sessions.values():
+            await session.close()
+
+    def _session(self, url: str) -> aiohttp.ClientSession:
+        origin = _origin(url)
+        session = self._sessions.get(origin)
+        if session is None:
+            session = self._sessions[origin] = _open_session()
+        return session
+
+
+@contextmanager
+def translated(who: str) -> Iterator[None]:
+    """Every error of the HTTP library as one of ours. `who` is the backend's public name: messages reach clients, so no address shows."""
+    try:
+        yield
+    except aiohttp.ConnectionTimeoutError as error:
+        raise UpstreamTimeout(f"{who} could not be connected to in time", phase="connect") from error
+    except (aiohttp.ServerTimeoutError, TimeoutError) as error:
+        raise UpstreamTimeout(f"{who} did not answer in time", phase="first_token") from error
+    except aiohttp.ClientConnectorError as error:
+        raise UpstreamError(f"{who} cannot be reached", code="upstream_unreachable") from error
+    except aiohttp.ClientPayloadError as error:
+        raise UpstreamError(f"{who} broke off its answer", code="upstream_cut") from error
+    except aiohttp.ClientResponseError as error:
+        raise UpstreamError(f"{who} sent something that is not HTTP", code="upstream_malformed") from error
+    except (aiohttp.ClientError, OSError) as error:
+        raise UpstreamError(f"{who} closed the connection", code="upstream_reset") from error
+
+
+@lru_cache(maxsize=256)
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+@lru_cache(maxsize=64)
+def _timeout(connect_ms: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=None, connect=connect_ms / 1000.0, sock_read=None)
+
+
+def _open_session() -> aiohttp.ClientSession:
+    trace = aiohttp.TraceConfig()
+    trace.on_connection_reuseconn.append(_mark_reused)
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_S, ttl_dns_cache=30)
+    return aiohttp.ClientSession(
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=aiohttp.ClientTimeout(total=None),
+        read_bufsize=_READ_BUFFER,
+        skip_auto_headers=("User-Agent", "Accept-Encoding", "Accept", "Content-Type"),
+        headers={"accept-encoding": "identity", "user-agent": "breakeven"},
+        trace_configs=[trace],
+    )
+
+
+async def _mark_reused(_session: object, context: SimpleNamespace, _params: Any) -> None:
+    if context.trace_request_ctx is not None:
+        context.trace_request_ctx.reused = True
