@@ -46,7 +46,7 @@ def decide(features: Features, snapshot: Snapshot, live: Mapping[str, Live], now
     states = [live[c.backend] if c.backend in live else Live(c.backend, healthy=c.kind == "hosted") for c in candidates]
     dropped = drops(features, snapshot, states, now)
     rows = weigh(features, snapshot, states)
-    order = sorted((i for i, drop in enumerate(dropped) if drop is None), key=lambda i: _rank(rows[i], i))
+    order = sorted((i for i, drop in enumerate(dropped) if drop is None), key=lambda i: rank(rows[i], i))
     tie = _toss(order, rows, seed) if len(order) > 1 else False
     return Decision(
         decision_id,
@@ -66,7 +66,7 @@ def decide(features: Features, snapshot: Snapshot, live: Mapping[str, Live], now
 def weigh(features: Features, snapshot: Snapshot, states: list[Live]) -> list[Row]:
     """One row per candidate, in the snapshot's order; `states` in the same order."""
     ttft_limit, total_limit = latency.limits(features, snapshot.slo)
-    prior = _prior_output(states)
+    prior = prior_output(states)
     prices: list[float | None] = []
     known: list[tuple[float, float | None, float]] = []
     for candidate, live in zip(snapshot.candidates, states, strict=True):
@@ -106,14 +106,17 @@ def expected_output(features: Features, live: Live, prior: float) -> float:
     return tokens if features.max_tokens is None else min(tokens, float(features.max_tokens))
 
 
-def _prior_output(states: list[Live]) -> float:
-    # The same questions get answers of similar length elsewhere: what the route's other backends taught is better than any constant, and keeps the
-    # comparison between a known and a new backend fair.
+def prior_output(states: list[Live]) -> float:
+    """Expected tokens of an answer on a backend that taught nothing yet: what the route's other backends taught, else a constant.
+
+    The same questions get answers of similar length elsewhere, and a known and a new backend are compared on equal terms.
+    """
     known = [live.output_tokens for live in states if live.output_tokens is not None]
     return sum(known) / len(known) if known else PRIOR_OUTPUT_TOKENS
 
 
-def _rank(row: Row, index: int) -> tuple[bool, float, float, float, int]:
+def rank(row: Row, index: int) -> tuple[bool, float, float, float, int]:
+    """Sort key: known prices by score, then risk, then latency, then as written; unknown prices after them, by latency."""
     late = _INFINITY if row.latency_ms is None else row.latency_ms
     if row.score is None:
         return (True, late, 0.0, 0.0, index)
