@@ -1,28 +1,32 @@
-"""Decision records and the snapshots they were made from. The only writer of `decisions` and `snapshots`.
+"""Decision records and the snapshots they were made from. The only writer of `decisions`, `decision_shapes` and `snapshots`.
 
-Here: storing the JSON texts and giving back values that router/record.py can replay. Not here: the format of those texts.
+Here: storing the texts and giving back values that router/record.py can replay. Not here: how a decision is packed (shape.py).
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import orjson
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, RowMapping, delete, select
 
-from gateway.store import bulk
-from gateway.store.tables import decisions, snapshots
+from gateway.store import bulk, shape
+from gateway.store.tables import decision_shapes, decisions, snapshots
 from router import record
 from router.types import Decision, Snapshot
 
 if TYPE_CHECKING:
     from gateway.store.records import DecisionText, SnapshotBody
+    from gateway.store.shape import Names
+
+_PACKED = select(decisions.c.packed, decision_shapes.c.body.label("names")).join(decision_shapes, decision_shapes.c.digest == decisions.c.shape_digest)
 
 
-def insert(conn: Connection, items: Sequence[DecisionText]) -> None:
-    """Store decisions; one that is there already stays."""
-    bulk.insert_new(conn, decisions, [(d.id, d.time, d.route, d.snapshot_digest, d.record) for d in items])
+def insert(conn: Connection, items: Sequence[DecisionText], shape_digest: str) -> None:
+    """Store decisions packed in the shape of `shape_digest`; one that is there already stays."""
+    bulk.insert_new(conn, decisions, [(d.id, d.time, d.route, d.snapshot_digest, shape_digest, d.packed) for d in items])
 
 
 def insert_snapshots(conn: Connection, items: Sequence[SnapshotBody]) -> None:
@@ -30,21 +34,27 @@ def insert_snapshots(conn: Connection, items: Sequence[SnapshotBody]) -> None:
     bulk.insert_new(conn, snapshots, [(s.digest, s.body) for s in items])
 
 
+def keep_shape(conn: Connection, names: Names) -> str:
+    """Store the shape of packed decisions; its digest."""
+    body = orjson.dumps(names).decode()
+    digest = hashlib.sha256(body.encode()).hexdigest()
+    bulk.insert_new(conn, decision_shapes, [(digest, body)])
+    return digest
+
+
 def get(conn: Connection, decision_id: str) -> tuple[Decision, Snapshot] | None:
     """A decision and the snapshot it was made from, ready to replay; None when either is not (or no longer) there."""
-    query = select(decisions.c.record, snapshots.c.body).join(snapshots, snapshots.c.digest == decisions.c.snapshot_digest)
-    row = conn.execute(query.where(decisions.c.id == decision_id)).one_or_none()
-    if row is None:
-        return None
-    return record.decision_from_dict(orjson.loads(row.record)), record.snapshot_from_dict(orjson.loads(row.body))
+    both = _PACKED.add_columns(snapshots.c.body).join(snapshots, snapshots.c.digest == decisions.c.snapshot_digest)
+    row = conn.execute(both.where(decisions.c.id == decision_id)).mappings().one_or_none()
+    return None if row is None else (_decision(row), record.from_dict(Snapshot, orjson.loads(row["body"])))
 
 
 def recent(conn: Connection, limit: int, route: str | None = None) -> list[Decision]:
     """The newest decisions, newest first."""
-    query = select(decisions.c.record).order_by(decisions.c.time.desc(), decisions.c.id.desc()).limit(limit)
+    query = _PACKED.order_by(decisions.c.time.desc(), decisions.c.id.desc()).limit(limit)
     if route is not None:
         query = query.where(decisions.c.route == route)
-    return [record.decision_from_dict(orjson.loads(text)) for text in conn.execute(query).scalars()]
+    return [_decision(row) for row in conn.execute(query).mappings()]
 
 
 def delete_before(conn: Connection, before: float, limit: int) -> int:
@@ -53,3 +63,7 @@ def delete_before(conn: Connection, before: float, limit: int) -> int:
     for some in bulk.chunks(ids):
         conn.execute(delete(decisions).where(decisions.c.id.in_(some)))
     return len(ids)
+
+
+def _decision(row: RowMapping) -> Decision:
+    return record.from_dict(Decision, shape.unpack_decision(orjson.loads(row["packed"]), orjson.loads(row["names"])))

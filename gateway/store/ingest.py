@@ -21,7 +21,7 @@ from typing import BinaryIO
 from sqlalchemy import Connection, Engine, delete, select
 from sqlalchemy.exc import DatabaseError, DataError, IntegrityError, InterfaceError
 
-from gateway.store import bulk, captures, decisions, exchanges, gpu, records, segments
+from gateway.store import bulk, captures, decisions, exchanges, gpu, records, segments, shape
 from gateway.store.segments import Segment
 from gateway.store.tables import open_admits, spool_offsets
 from router.errors import LedgerError, StateError
@@ -30,6 +30,7 @@ from serving.database import reading, writing
 log = logging.getLogger("breakeven.ledger")
 
 CHUNK_BYTES = 4 * 1024 * 1024
+_CURRENT = records.Header(records.FORMAT, shape.EXCHANGE, shape.DECISION)
 # What a driver raises for a value it or the column cannot hold. Anything else (locked, full, gone) is the database's trouble and is tried again.
 _UNSTORABLE = (DataError, IntegrityError, InterfaceError, OverflowError)
 
@@ -39,6 +40,7 @@ class _Batch:
     """The records of one piece of one file, by kind. `lines` are the settles as read, for the case that one cannot be stored."""
 
     end: int
+    header: records.Header
     admits: dict[str, records.Admit] = field(default_factory=dict)
     snapshots: list[records.SnapshotBody] = field(default_factory=list)
     settles: list[records.Settle] = field(default_factory=list)
@@ -112,42 +114,33 @@ class Ingester:
     def _read(self, segment: Segment, end: int) -> int:
         rows = 0
         offset = self._offsets.get(segment.path.name, 0)
+        if offset >= end:
+            return 0
         with segment.path.open("rb") as file:
-            while offset < end and segment.path.name not in self._refused:
+            header = self._header(segment, file.readline())
+            while header is not None and offset < end:
                 file.seek(offset)
                 piece = _whole_lines(file, self._chunk_bytes)
                 if not piece:
                     break
-                batch = self._parse(segment, piece, offset + len(piece))
-                if batch is None:
-                    break
+                batch = _parse(piece, header, offset + len(piece))
                 self._store(segment, batch)
                 offset = batch.end
                 rows += len(batch.settles)
         return rows
 
-    def _parse(self, segment: Segment, piece: bytes, end: int) -> _Batch | None:
-        batch = _Batch(end)
-        for line in piece.split(b"\n")[:-1]:
-            try:
-                record = records.decode(line)
-            except ValueError:
-                batch.damaged.append(line)
-                continue
-            match record:
-                case records.Settle():
-                    batch.settles.append(record)
-                    batch.lines.append(line)
-                case records.Admit():
-                    batch.admits[record.id] = record
-                case records.SnapshotBody():
-                    batch.snapshots.append(record)
-                case records.Header(format=written):
-                    if written > records.FORMAT:
-                        self._refused.add(segment.path.name)
-                        log.error("%s was written by a newer version (format %d) and stays as it is; upgrade to ingest it", segment.path, written)
-                        return None
-        return batch
+    def _header(self, segment: Segment, line: bytes) -> records.Header | None:
+        """What the file says of itself; None for a file of a newer version, which is left alone."""
+        header = _CURRENT
+        with suppress(ValueError):  # a damaged header is counted with the records; the files of this version can be read without
+            found = records.decode(line.rstrip(b"\n"))
+            header = found if isinstance(found, records.Header) else header
+        if header.format <= records.FORMAT:
+            return header
+        if segment.path.name not in self._refused:
+            self._refused.add(segment.path.name)
+            log.error("%s was written by a newer version (format %d) and stays as it is; upgrade to ingest it", segment.path, header.format)
+        return None
 
     def _store(self, segment: Segment, batch: _Batch) -> None:
         settled = {item.exchange.id for item in batch.settles}
@@ -220,12 +213,34 @@ def _whole_lines(file: BinaryIO, size: int) -> bytes:
     return piece[: piece.rindex(b"\n") + 1]
 
 
+def _parse(piece: bytes, header: records.Header, end: int) -> _Batch:
+    batch = _Batch(end, header)
+    for line in piece.split(b"\n")[:-1]:
+        try:
+            record = records.decode(line, header.exchange)
+        except ValueError:
+            batch.damaged.append(line)
+            continue
+        match record:
+            case records.Settle():
+                batch.settles.append(record)
+                batch.lines.append(line)
+            case records.Admit():
+                batch.admits[record.id] = record
+            case records.SnapshotBody():
+                batch.snapshots.append(record)
+            case records.Header():
+                pass
+    return batch
+
+
 def _insert(conn: Connection, batch: _Batch) -> list[int]:
     """Store a batch; which of its settles cannot be stored. For those an `interrupted` row stands, so that each admitted request has one."""
     decisions.insert_snapshots(conn, batch.snapshots)
+    kept = decisions.keep_shape(conn, batch.header.decision)
     try:
         with conn.begin_nested():
-            _insert_settles(conn, batch.settles)
+            _insert_settles(conn, batch.settles, kept)
         return []
     except _UNSTORABLE:
         log.warning("a piece of the ledger holds a value that cannot be stored; its %d rows are stored one by one", len(batch.settles))
@@ -233,7 +248,7 @@ def _insert(conn: Connection, batch: _Batch) -> list[int]:
     for number, settle in enumerate(batch.settles):
         try:
             with conn.begin_nested():
-                _insert_settles(conn, [settle])
+                _insert_settles(conn, [settle], kept)
         except _UNSTORABLE:
             unstorable.append(number)
             e = settle.exchange
@@ -242,8 +257,8 @@ def _insert(conn: Connection, batch: _Batch) -> list[int]:
     return unstorable
 
 
-def _insert_settles(conn: Connection, settles: Sequence[records.Settle]) -> None:
+def _insert_settles(conn: Connection, settles: Sequence[records.Settle], decision_shape: str) -> None:
     exchanges.insert(conn, [item.exchange for item in settles])
-    decisions.insert(conn, [item.decision for item in settles if item.decision is not None])
+    decisions.insert(conn, [item.decision for item in settles if item.decision is not None], decision_shape)
     captures.insert(conn, [item.capture for item in settles if item.capture is not None])
     gpu.reopen(conn, [attempt for item in settles for attempt in item.exchange.attempts if attempt.kind == "local"])

@@ -15,15 +15,13 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, Engine, inspect, text
 
-from gateway.store import tables
+import gateway.store.tables
+import serving.tables  # noqa: F401 - both are imported so that their tables are in the metadata
 from router.errors import ConfigError, Problem
-from serving import registry
-from serving.database import connect, metadata, reading, writing
+from serving.database import connect, reading, writing
 
 if TYPE_CHECKING:
     from alembic.config import Config
-
-__all__ = ["HEAD", "current", "metadata", "registry", "tables", "upgrade"]
 
 HEAD = "0001"
 _MIGRATIONS = Path(__file__).parent / "migrations"

@@ -9,6 +9,7 @@ when it is locked and has its header, and the older file is unlocked only after 
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
@@ -51,8 +52,7 @@ def create(directory: Path, generation: str, sequence: int, head: bytes, *, fsyn
     descriptor = os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.write(descriptor, head) != len(head):
-            raise OSError("the file system took only a part of the header")
+        write_whole(descriptor, head)
         hidden.rename(path)
         if fsync:
             os.fsync(descriptor)
@@ -62,6 +62,12 @@ def create(directory: Path, generation: str, sequence: int, head: bytes, *, fsyn
         hidden.unlink(missing_ok=True)
         raise
     return path, descriptor
+
+
+def write_whole(descriptor: int, data: bytes) -> None:
+    """One write() of all of `data`. Raises OSError, also when the disk took only a part of it (it is full then)."""
+    if os.write(descriptor, data) != len(data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def dead(directory: Path, generation: str) -> bool:

@@ -11,7 +11,6 @@ Belongs to one thread (the worker's event loop), and is made after the fork.
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import secrets
@@ -119,14 +118,12 @@ class Spool:
     def _append(self, line: bytes) -> None:
         data = b"\n" + line if self._torn else line
         try:
-            written = os.write(self._file, data)
-            if written != len(data):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            segments.write_whole(self._file, data)
         except OSError:
             self._cut_back()
             raise
         self._torn = False
-        self._size += written
+        self._size += len(data)
         if self._size >= self._rotate_at:
             self._rotate()
 

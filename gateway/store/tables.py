@@ -76,7 +76,8 @@ attempts = Table(
 # Only local attempts are ever looked up by time (GPU minutes); leaving the hosted ones out keeps ingestion cheap.
 Index("ix_attempts_local", attempts.c.owner, attempts.c.started, sqlite_where=attempts.c.kind == "local", postgresql_where=attempts.c.kind == "local")
 
-# Written by gateway/store/decisions.py. `record` and `body` are JSON texts of router/record.py.
+# Written by gateway/store/decisions.py. `packed` is the JSON text of an array whose names are the `body` of the shape; the `body` of a snapshot is
+# the JSON text of router/record.py.
 decisions = Table(
     "decisions",
     metadata,
@@ -84,11 +85,18 @@ decisions = Table(
     Column("time", Double, nullable=False),
     Column("route", String, nullable=False),
     Column("snapshot_digest", String, nullable=False),
-    Column("record", Text, nullable=False),
+    Column("shape_digest", String, nullable=False),
+    Column("packed", Text, nullable=False),
     Index("ix_decisions_time", "time", "id"),
 )
 snapshots = Table(
     "snapshots",
+    metadata,
+    Column("digest", String, primary_key=True),
+    Column("body", Text, nullable=False),
+)
+decision_shapes = Table(
+    "decision_shapes",
     metadata,
     Column("digest", String, primary_key=True),
     Column("body", Text, nullable=False),

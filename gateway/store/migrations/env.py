@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from gateway.store.schema import metadata
+from serving.database import metadata
 
 context.configure(connection=context.config.attributes["connection"], target_metadata=metadata, render_as_batch=True, compare_type=True)
 with context.begin_transaction():
