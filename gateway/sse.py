@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 import orjson
 
+from gateway.transcript import Rename, Transcript
 from gateway.usage import usage_of
 from router.types import Usage
 
@@ -29,15 +30,16 @@ class Meter:
     """Watches one stream. Read the attributes at any time; `feed` and `end` return what may be relayed."""
 
     __slots__ = (
-        *("_buffer", "_finished", "_hide_usage", "_scan", "_seen", "_text"),
-        *("done", "error", "events", "finish_reason", "output_bytes", "started", "usage"),
+        *("_buffer", "_finished", "_hide_usage", "_kept", "_rename", "_scan", "_seen"),
+        *("done", "error", "events", "finish_reason", "output_bytes", "service_tier", "started", "usage"),
     )
 
-    def __init__(self, *, hide_usage: bool = False, keep_text: bool = False) -> None:
+    def __init__(self, *, hide_usage: bool = False, keep_text: bool = False, rename: Rename | None = None) -> None:
         self._buffer = b""
         self._scan = 0
         self._hide_usage = hide_usage
-        self._text: dict[int, list[str]] | None = {} if keep_text else None
+        self._rename = rename
+        self._kept: Transcript | None = Transcript() if keep_text else None
         self._seen: set[int] = set()
         self._finished: set[int] = set()
         self.started = False
@@ -45,6 +47,7 @@ class Meter:
         self.events = 0
         self.error: str | None = None
         self.usage: Usage | None = None
+        self.service_tier: str | None = None
         self.finish_reason: str | None = None
         self.output_bytes = 0
 
@@ -54,9 +57,9 @@ class Meter:
         return self.error is None and (self.done or self._whole)
 
     @property
-    def text(self) -> str:
-        """The text of the first choice so far; empty unless `keep_text` was asked for."""
-        return "".join(self._text.get(0, ())) if self._text else ""
+    def transcript(self) -> Transcript | None:
+        """What the first choice said; None unless `keep_text` was asked for."""
+        return self._kept
 
     def feed(self, data: bytes) -> bytes:
         """Take what was read and return the whole events to relay now. After `[DONE]` or an error nothing more comes out."""
@@ -127,20 +130,23 @@ class Meter:
         usage = usage_of(chunk.get("usage"))
         if usage is not None:
             self.usage = usage
+        tier = chunk.get("service_tier")
+        if isinstance(tier, str):
+            self.service_tier = tier
         choices = chunk.get("choices")
         if not isinstance(choices, list) or not choices:
             # usage-only chunk of `stream_options.include_usage`; anything else without choices (content filter results) is passed on
-            return b"" if self._hide_usage and usage is not None else self._without_null(event, chunk)
+            return b"" if self._hide_usage and usage is not None else self._edited(event, chunk)
         for choice in choices:
             if isinstance(choice, dict):
                 self._choice(choice)
-        return self._without_null(event, chunk)
+        return self._edited(event, chunk)
 
-    def _without_null(self, event: bytes, chunk: dict[str, object]) -> bytes:
+    def _edited(self, event: bytes, chunk: dict[str, object]) -> bytes:
         # `"usage":null` is in every chunk because we asked for usage; an unescaped quote cannot be inside a JSON string, so the pattern finds only keys
         if self._hide_usage and "usage" in chunk and chunk["usage"] is None and len(_NULL_USAGE.findall(event)) == 1:
-            return _NULL_USAGE.sub(b"", event)
-        return event
+            event = _NULL_USAGE.sub(b"", event)
+        return event if self._rename is None else self._rename.apply(event)
 
     def _choice(self, choice: Mapping[str, object]) -> None:
         index = choice.get("index")
@@ -156,8 +162,8 @@ class Meter:
         elif isinstance(text, str) and text:
             self.started = True
             self.output_bytes += len(text)
-        if self._text is not None and isinstance(text, str) and text:
-            self._text.setdefault(index, []).append(text)
+        if self._kept is not None and index == 0:
+            self._kept.add(text, delta.get("tool_calls") if isinstance(delta, dict) else None)
         finish = choice.get("finish_reason")
         if finish is not None:
             self.started = True

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.sse import DONE, MAX_EVENT_BYTES, Meter, error_event
+from gateway.transcript import Rename
 from gateway.usage import usage_of
 from router.types import Usage
 
@@ -33,8 +34,12 @@ def run(data: bytes, cuts: list[int] | None = None, **options: bool) -> tuple[by
     return out + meter.end(), meter
 
 
+def text(meter: Meter) -> str:
+    return meter.transcript.text if meter.transcript else ""
+
+
 def facts(meter: Meter) -> tuple[object, ...]:
-    return meter.started, meter.done, meter.error, meter.usage, meter.finish_reason, meter.output_bytes, meter.text, meter.complete, meter.events
+    return meter.started, meter.done, meter.error, meter.usage, meter.finish_reason, meter.output_bytes, text(meter), meter.complete, meter.events
 
 
 def test_a_whole_stream_passes_unaltered() -> None:
@@ -147,7 +152,7 @@ def test_legacy_completions_and_other_line_ends() -> None:
         out, meter = run(
             body + end * 2 + b'data:{"choices":[{"index":0,"text":"","finish_reason":"stop"}]}' + end * 2 + b"data: [DONE]" + end * 2, keep_text=True
         )
-        assert meter.text == "hi", end
+        assert text(meter) == "hi", end
         assert meter.done
         assert out.count(b"data") == 3
 
@@ -155,13 +160,40 @@ def test_legacy_completions_and_other_line_ends() -> None:
 def test_data_over_several_lines_is_joined() -> None:
     """An event may carry its data in several `data:` lines."""
     _, meter = run(b'event: x\ndata: {"choices":[{"index":0,\ndata: "delta":{"content":"ab"}}]}\n\n' + STOP, keep_text=True)
-    assert meter.text == "ab"
+    assert text(meter) == "ab"
 
 
 def test_output_is_sized_for_estimates() -> None:
     """Tool call arguments count like text."""
     _, meter = run(chunk({"tool_calls": [{"index": 0, "id": "x", "function": {"name": "f", "arguments": "1234"}}]}) + STOP)
     assert meter.output_bytes == 5
+
+
+def test_tool_calls_are_put_together() -> None:
+    """A capture holds whole tool calls, whatever pieces they came in."""
+    first = chunk({"tool_calls": [{"index": 0, "id": "call_1", "type": "function", "function": {"name": "look", "arguments": ""}}]})
+    more = chunk({"tool_calls": [{"index": 0, "function": {"arguments": '{"a"'}}, {"index": 1, "id": "call_2", "function": {"name": "go", "arguments": "{}"}}]})
+    _, meter = run(first + more + chunk({"tool_calls": [{"index": 0, "function": {"arguments": ":1}"}}, "?"]}) + STOP, keep_text=True)
+    assert meter.transcript is not None
+    assert meter.transcript.tool_calls == [
+        {"id": "call_1", "type": "function", "function": {"name": "look", "arguments": '{"a":1}'}},
+        {"id": "call_2", "type": "function", "function": {"name": "go", "arguments": "{}"}},
+    ]
+
+
+def test_answers_carry_the_name_that_was_asked_for() -> None:
+    """Only the `model` field is renamed, never the same words in the text."""
+    said = chunk({"content": 'a "model":"base-x" b'}, model="base-x")
+    out, _ = run(said + STOP + DONE, rename=Rename("base-x", 'ft:"q"'))
+    first = orjson.loads(out[6 : out.index(b"\n\n")])
+    assert first["model"] == 'ft:"q"'
+    assert first["choices"][0]["delta"]["content"] == 'a "model":"base-x" b'
+
+
+def test_the_service_tier_is_seen() -> None:
+    """The tier of the answer decides its price."""
+    _, meter = run(chunk({"content": "x"}, service_tier="flex") + STOP)
+    assert meter.service_tier == "flex"
 
 
 def test_the_error_event_is_openai_shaped() -> None:

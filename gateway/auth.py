@@ -1,0 +1,74 @@
+"""Who is asking and what they may ask for: a bearer key against the in-memory snapshot. Pure; limits are elsewhere (limits.py), the admin key too (admin/)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+from gateway.store.keys import Key
+from router.errors import AuthError, RequestError
+
+_ALL = "*"
+
+
+def authenticate(authorization: bytes | None, keys: Mapping[str, Key], *, open_access: bool, now: float) -> Key | None:
+    """The key of a request; None while the gateway is open. AuthError 401 in OpenAI's words otherwise."""
+    if open_access:
+        return None
+    scheme, _, secret = (authorization or b"").partition(b" ")
+    secret = secret.strip()
+    if scheme.lower() != b"bearer" or not secret:
+        raise AuthError(
+            "You didn't provide an API key. You need to provide your API key in an Authorization header using Bearer auth "
+            "(i.e. Authorization: Bearer YOUR_KEY). Keys of this gateway are made with `breakeven keys create`.",
+            status=401,
+        )
+    key = keys.get(hashlib.sha256(secret).hexdigest())
+    if key is None or not key.usable(now):
+        shown = _masked(secret)
+        raise AuthError(f"Incorrect API key provided: {shown}. Keys of this gateway are made with `breakeven keys create`.", status=401)
+    return key
+
+
+def check_scope(key: Key | None, model: str, *, is_route: bool) -> None:
+    """Whether a key may ask for a route, or for a model by name. A key that is limited to some of either may use nothing of the other.
+
+    RequestError 404 where it may not: what a key cannot use does not exist for it, as at OpenAI.
+    """
+    if not allowed(key, model, is_route=is_route):
+        raise no_such_model(model)
+
+
+def allowed(key: Key | None, model: str, *, is_route: bool) -> bool:
+    """As `check_scope`, as a question. Entries of `models` may end in `*`."""
+    if key is None or (key.routes is None and key.models is None):
+        return True
+    if is_route:
+        return _matches(model, key.routes) or _matches(model, key.models)
+    return _matches(model, key.models)
+
+
+def check_pin(key: Key | None, pin: str) -> None:
+    """Whether a key may name a candidate with `x-breakeven-pin`: AuthError 403 that says which scope is missing."""
+    if not allowed(key, pin, is_route=False):
+        raise AuthError(f"This key may not pin {pin!r}: add it to the key's models, or leave x-breakeven-pin out.", status=403, code="insufficient_permissions")
+
+
+def check_passthrough(key: Key | None, path: str) -> None:
+    """Whether a key may use endpoints that are passed on to the default provider: only one without limits, or with `*` among its models."""
+    if key is not None and (key.routes is not None or key.models is not None) and _ALL not in (key.models or ()):
+        raise AuthError(f"This key may not use {path}: it is limited to certain routes or models.", status=403, code="insufficient_permissions")
+
+
+def no_such_model(model: str) -> RequestError:
+    """OpenAI's answer for a name that nothing stands for."""
+    return RequestError(f"The model `{model[:200]}` does not exist or you do not have access to it.", status=404, code="model_not_found", param="model")
+
+
+def _matches(name: str, patterns: tuple[str, ...] | None) -> bool:
+    return any(name == pattern or (pattern.endswith(_ALL) and name.startswith(pattern[:-1])) for pattern in patterns or ())
+
+
+def _masked(secret: bytes) -> str:
+    text = secret.decode("latin-1")
+    return f"{text[:3]}...{text[-4:]}" if len(text) > 12 else "***"
