@@ -16,6 +16,7 @@ import orjson
 from sqlalchemy import Connection, Row, Select, bindparam, delete, select, tuple_, update
 
 from gateway.store import bulk
+from gateway.store.period import ALWAYS, Period
 from gateway.store.tables import attempts, exchanges
 from router.errors import RequestError
 from router.types import Attempt, Exchange, Outcome, Usage
@@ -25,13 +26,12 @@ MAX_PAGE = 1000
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which exchanges: every field that is set must match. `since` is included, `until` is not (epoch seconds)."""
+    """Which exchanges: every field that is set must match."""
 
     route: str | None = None
     backend: str | None = None
     key_id: str | None = None
-    since: float | None = None
-    until: float | None = None
+    period: Period = ALWAYS
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +102,8 @@ def page(conn: Connection, where: Filter, cursor: str | None = None, limit: int 
     return Page(tuple(found[:limit]), _cursor(found[limit - 1].exchange) if more else None)
 
 
-def set_amortised(conn: Connection, amounts: Mapping[str, int]) -> None:
-    """Book each exchange's share of the GPU bill, in nano-dollars."""
+def set_amortised(conn: Connection, amounts: Mapping[str, int | None]) -> None:
+    """Book each exchange's share of the GPU bill, in nano-dollars; None while it is not known."""
     if amounts:
         statement = update(exchanges).where(exchanges.c.id == bindparam("exchange")).values(amortised_nanousd=bindparam("amount"))
         conn.execute(statement, [{"exchange": key, "amount": amount} for key, amount in amounts.items()])
@@ -122,11 +122,7 @@ def _filtered(query: Select[Any], where: Filter) -> Select[Any]:
     for column, value in ((exchanges.c.route, where.route), (exchanges.c.backend, where.backend), (exchanges.c.key_id, where.key_id)):
         if value is not None:
             query = query.where(column == value)
-    if where.since is not None:
-        query = query.where(exchanges.c.time >= where.since)
-    if where.until is not None:
-        query = query.where(exchanges.c.time < where.until)
-    return query
+    return query.where(*where.period.times(exchanges.c.time))
 
 
 def _entries(conn: Connection, query: Select[Any]) -> list[Entry]:

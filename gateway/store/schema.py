@@ -15,15 +15,17 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, Engine, inspect, text
 
-import gateway.store.tables
-import serving.tables  # noqa: F401 - both are imported so that their tables are in the metadata
+from gateway.store import tables
 from router.errors import ConfigError, Problem
+from serving import tables as serving_tables
 from serving.database import connect, reading, writing
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
 HEAD = "0001"
+# Every room's tables. Importing them is what puts them into the metadata that migrations are made from.
+TABLES = (serving_tables, tables)
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _LOCK_ID = 0x62726B76  # any number, as long as every version of this program uses the same
 

@@ -1,0 +1,57 @@
+"""Forgetting: captures after their route's days, ledger rows after the installation's. Deletes in chunks, so that nobody waits for the write lock.
+
+Here: what is too old. Not here: the deleting itself, which is each table's own writer's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from sqlalchemy import Engine
+
+from gateway.store import captures, decisions, exchanges
+from serving.database import reading, writing
+
+# For captures of routes that are not (or no longer) in the configuration.
+DEFAULT_CAPTURE_DAYS = 30.0
+CHUNK = 1000
+_DAY_S = 86400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """How many rows of each kind were deleted."""
+
+    captures: int
+    exchanges: int
+    decisions: int
+
+
+def sweep(engine: Engine, now: float, capture_days: Mapping[str, float], ledger_days: float | None = None, chunk: int = CHUNK) -> Swept:
+    """Delete what is too old at `now`. `capture_days` by route; `ledger_days` None keeps exchanges and decisions for ever."""
+    with reading(engine) as conn:
+        routes = captures.routes(conn)
+    swept = 0
+    for route in routes:
+        days = DEFAULT_CAPTURE_DAYS if route is None else capture_days.get(route, DEFAULT_CAPTURE_DAYS)
+        swept += _all(engine, chunk, partial(captures.delete_before, route=route, before=now - days * _DAY_S))
+    if ledger_days is None:
+        return Swept(swept, 0, 0)
+    before = now - ledger_days * _DAY_S
+    return Swept(
+        captures=swept,
+        exchanges=_all(engine, chunk, partial(exchanges.delete_before, before=before)),
+        decisions=_all(engine, chunk, partial(decisions.delete_before, before=before)),
+    )
+
+
+def _all(engine: Engine, chunk: int, delete: Callable[..., int]) -> int:
+    total = 0
+    while True:
+        with writing(engine) as conn:
+            deleted = delete(conn, limit=chunk)
+        total += deleted
+        if deleted < chunk:
+            return total
