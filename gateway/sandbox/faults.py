@@ -143,11 +143,22 @@ def parse(text: str) -> Fault:
     for part in rest:
         key, _, value = part.partition("=")
         try:
-            changes = {"ms": {"ms": float(value)}, "after": {"after": int(value)}, "retry_after_s": {"retry_after_s": float(value)}}[key] if value else {}
-        except (KeyError, ValueError) as error:
+            fault = _with(fault, key, value)
+        except ValueError as error:
             raise RequestError(f"`{part}` is not ms=, after= or retry_after_s= with a number", param="x-sandbox-fault") from error
-        fault = replace(fault, **changes)  # type: ignore[arg-type]
     return fault
+
+
+def _with(fault: Fault, key: str, value: str) -> Fault:
+    match key:
+        case "ms":
+            return replace(fault, ms=float(value))
+        case "after":
+            return replace(fault, after=int(value))
+        case "retry_after_s":
+            return replace(fault, retry_after_s=float(value))
+        case _:
+            raise ValueError(key)
 
 
 def named(name: str) -> Fault:

@@ -15,7 +15,8 @@ class Bucket:
 
     def level(self, now: float) -> float:
         """What may be taken now."""
-        self._level = min(self.limit, self._level + (now - self._at) * self.limit / 60)
+        # A clock that is set back refills nothing, and takes nothing away.
+        self._level = min(self.limit, self._level + max(0.0, now - self._at) * self.limit / 60)
         self._at = now
         return self._level
 
