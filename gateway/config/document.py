@@ -37,16 +37,22 @@ class Place:
 
 @dataclass(slots=True)
 class Document:
-    """`data` is the plain form of the file ({} when nothing could be read); `faults` are what reading it already found."""
+    """`data` is the plain form of the file ({} when nothing could be read); `faults` are what reading it already found.
+
+    `flags` are the places whose value the command line gave: what is wrong there is not the file's fault.
+    """
 
     file: str
     root: Node | None = None
     data: dict[str, object] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
     unset: set[int] = field(default_factory=set)
+    flags: frozenset[Loc] = frozenset()
 
     def place(self, loc: Loc) -> Place:
         """The place of `loc`, or of the nearest thing above it that the file holds."""
+        if loc in self.flags:
+            return Place(None, 0, None)
         node = self.root
         line, column = (1, 0) if node is None else (node.line, node.column)
         for part in loc:
@@ -72,6 +78,8 @@ class Document:
 
     def problem(self, loc: Loc, message: str) -> tuple[tuple[int, int], Problem]:
         """A problem at `loc`, after its place in the file."""
+        if loc in self.flags:
+            return (0, 0), Problem(message, key=f"--{loc[-1]}")
         place = self.place(loc)
         return (place.line or 0, place.column), Problem(message, self.file, place.line, dotted(loc) or None)
 
@@ -110,8 +118,9 @@ def from_text(text: str, file: str, environ: Mapping[str, str]) -> Document:
         if not tree.faults:
             document.faults.append(Fault(1, "is empty: a configuration needs at least one section, such as `routes:`"))
         return document
-    faults, document.unset = fill(root, environ)
+    faults, unset = fill(root, environ)
     document.faults += faults
+    document.unset = unset | {id(node) for node in tree.broken if node.value is None}
     if not isinstance(root.value, dict):
         document.faults.append(Fault(root.line, "must hold `key: value` lines at its top level"))
         return document

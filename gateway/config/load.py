@@ -40,14 +40,13 @@ def loads(text: str, path: Path, environ: Mapping[str, str]) -> Config:
 
 def _build(document: Document, source: Path, environ: Mapping[str, str], server: Mapping[str, object] | None) -> Config:
     data = with_defaults(document.data, environ)
-    flags: set[Loc] = set()
     if server:
         data["server"] = {**_mapping(data.get("server")), **server}
-        flags = {("server", name) for name in server}
+        document.flags = frozenset(("server", name) for name in server)
     found = [] if not document.data else [*check(data, source.parent), *check_routes(data, source.parent)]
-    doubts = _problems(document, ((f.loc, f.message) for f in found if f.doubt), flags)
+    doubts = _problems(document, ((f.loc, f.message) for f in found if f.doubt))
     wrong = [(f.loc, f.message) for f in found if not f.doubt]
-    return validate(document, Config, data, wrong, flags=flags, context={"root": source.parent, "source": source, "warnings": doubts})
+    return validate(document, Config, data, wrong, context={"root": source.parent, "source": source, "warnings": doubts})
 
 
 def validate(
@@ -56,10 +55,9 @@ def validate(
     data: Mapping[str, object],
     wrong: Iterable[tuple[Loc, str]] = (),
     *,
-    flags: Iterable[Loc] = (),
     context: Mapping[str, object] | None = None,
 ) -> Model:
-    """`data` (the document's, completed) as a `model`. `wrong` is what checks outside the model found, `flags` what the command line set.
+    """`data` (the document's, completed) as a `model`. `wrong` is what checks outside the model found.
 
     Raises ConfigError with the document's faults, `wrong` and what the model objects to, sorted by their place in the file.
     """
@@ -70,7 +68,7 @@ def validate(
             result = model.model_validate(data, context=context)
         except ValidationError as error:
             objections += shape(document, model, error)
-    problems = _problems(document, objections, set(flags))
+    problems = _problems(document, objections)
     if result is None or problems:
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         raise ConfigError("\n".join([f"{document.file} has {count}:", *map(str, problems)]), problems)
@@ -102,9 +100,9 @@ def _mapping(value: object) -> Mapping[str, object]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _problems(document: Document, found: Iterable[tuple[Loc, str]], flags: set[Loc]) -> tuple[Problem, ...]:
+def _problems(document: Document, found: Iterable[tuple[Loc, str]]) -> tuple[Problem, ...]:
     """In file order, each once: an aliased section is wrong in one place however often it is used."""
     faults = [((f.line, f.column), Problem(f.message, document.file, f.line or None)) for f in document.faults]
-    placed = [((0, 0), Problem(message, key=f"--{loc[-1]}")) if loc in flags else document.problem(loc, message) for loc, message in found]
+    placed = [document.problem(loc, message) for loc, message in found]
     unique = {(place, problem.message): problem for place, problem in reversed([*faults, *placed])}
     return tuple(problem for (_, _), problem in sorted(unique.items(), key=lambda item: item[0]))

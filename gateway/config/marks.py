@@ -51,10 +51,11 @@ class Entry:
 
 @dataclass(slots=True)
 class Tree:
-    """What was read: `root` is None where nothing could be. Faults are in file order."""
+    """What was read: `root` is None where nothing could be. `broken` are nodes whose value a fault took away."""
 
     root: Node | None = None
     faults: list[Fault] = field(default_factory=list)
+    broken: list[Node] = field(default_factory=list)
 
 
 class _Stop(Exception):  # noqa: N818  control flow within this file
@@ -72,7 +73,7 @@ def parse(text: str) -> Tree:
         tree.faults.append(stop.fault)
         tree.root = None
     except yaml.MarkedYAMLError as error:
-        tree.faults.append(_syntax_fault(error))
+        tree.faults.append(_syntax_fault(error, text))
         tree.root = None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1 if isinstance(error.position, int) else 1
@@ -81,11 +82,12 @@ def parse(text: str) -> Tree:
     return tree
 
 
-def _syntax_fault(error: yaml.MarkedYAMLError) -> Fault:
+def _syntax_fault(error: yaml.MarkedYAMLError, text: str) -> Fault:
     mark = error.problem_mark or error.context_mark
+    at = text.splitlines()[mark.line : mark.line + 1] if mark else []
     said = " ".join(part for part in (error.context, error.problem) if part)
     hint = ""
-    if "\\t" in said or "tab" in said:
+    if at and "\t" in at[0][: len(at[0]) - len(at[0].lstrip())]:
         hint = "; indent with spaces, not tabs"
     elif "mapping values" in said or "simple key" in said or "block mapping" in said or "block end" in said:
         hint = "; look at the indentation, at a missing space after a colon, and for text with `: `, `#` or `{` that needs quotes"
@@ -159,7 +161,8 @@ class _Builder:
             return self.anchors[event.anchor]
         else:
             self.tree.faults.append(self.fault(event, f"*{event.anchor} has no anchor: write &{event.anchor} before the value it repeats"))
-        return Node(*spot(event), None)
+        self.tree.broken.append(Node(*spot(event), None))
+        return self.tree.broken[-1]
 
     def check_tag(self, event: yaml.CollectionStartEvent, expected: str) -> None:
         if event.tag not in {None, "!", _TAG + expected}:

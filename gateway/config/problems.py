@@ -17,6 +17,7 @@ _SHOWN = 60
 _WORDING = {
     "string_type": "must be text (put it in quotes)",
     "string_too_short": "must not be empty",
+    "string_unicode": "must be text in UTF-8",
     "int_type": "must be a whole number",
     "int_parsing": "must be a whole number",
     "int_parsing_size": "must be a whole number",
@@ -54,7 +55,10 @@ def shape(document: Document, model: type[BaseModel], error: ValidationError) ->
     """Each thing pydantic objects to, as the place and the message. What stands where a variable is not set was reported already."""
     for detail in error.errors(include_url=False, include_input=False):
         loc = detail["loc"]
-        if not document.is_unset(loc):
+        node = document.place(loc).node
+        # pydantic counts the sound entries only: a list whose one entry is wrong has that problem and no other
+        counted_out = detail["type"] == "too_short" and node is not None and bool(node.value)
+        if not counted_out and not document.is_unset(loc):
             yield loc, _message(document, model, detail)
 
 

@@ -20,8 +20,8 @@ SQLITE = "sqlite:///"
 
 
 def absolute(path: str | Path, root: Path) -> Path:
-    """`path` seen from `root`, with `~` expanded and `..` folded; symbolic links are not followed."""
-    return Path(os.path.normpath(root / Path(path).expanduser()))
+    """`path` seen from `root`, with `~` expanded and `..` folded; symbolic links are not followed. A `~user` without a home stays as it is."""
+    return Path(os.path.normpath(root / os.path.expanduser(path)))  # noqa: PTH111  Path.expanduser raises for a user without a home
 
 
 def _number(value: object) -> object:

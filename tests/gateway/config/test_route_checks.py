@@ -1,0 +1,75 @@
+"""What must hold of the routes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gateway.config.models import Config
+from router.errors import Problem
+
+Load = Callable[..., Config]
+Problems = Callable[..., tuple[Problem, ...]]
+OWNERS = "providers: {openai: {api_key: k}}\nengines: {local: {model: a/b}}\n"
+SOUND = "{provider: openai, model: m}"
+
+
+def route(candidates: str, more: str = "", name: str = "r") -> str:
+    """A file with one route on line 4."""
+    return f"{OWNERS}routes:\n  {name}: {{candidates: [{candidates}]{', ' if more else ''}{more}}}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "part"),
+    [
+        (route("{}"), "routes.r.candidates[0]", "needs provider and model, or engine"),
+        (route("{model: m}"), "routes.r.candidates[0]", "needs provider and model, or engine"),
+        (route("{provider: openai, model: m, engine: local}"), "routes.r.candidates[0]", "make two candidates"),
+        (route("{provider: openai}"), "routes.r.candidates[0]", "needs model"),
+        (route("{provider: opnai, model: m}"), "routes.r.candidates[0].provider", "did you mean 'openai'?"),
+        (route("{provider: local, model: m}"), "routes.r.candidates[0].provider", "providers here: openai"),
+        (route("{provider: openai, model: m, adapter: a}"), "routes.r.candidates[0].adapter", "only an engine has adapters"),
+        (route("{engine: locl}"), "routes.r.candidates[0].engine", "did you mean 'local'?"),
+        (route("{engine: local, model: m}"), "routes.r.candidates[0].model", "remove it here"),
+        (route("{engine: local, adapter: a/b}"), "routes.r.candidates[0].adapter", "cannot be the name of an adapter"),
+        (route("{engine: local, adapter: a@3}"), "routes.r.candidates[0].adapter", "follows the live version"),
+        (route(f"{SOUND}, {{engine: local}}, {SOUND}"), "routes.r.candidates[2]", "is the same as candidates[0]"),
+        (route(SOUND, name="a/b"), "routes.a/b", "cannot be the name of a route"),
+        (route(SOUND, name="'ft:x'"), "routes.ft:x", "cannot be the name of a route"),
+        (route(SOUND, name="openai"), "routes.openai", "is in providers too"),
+        (route(SOUND, name="local"), "routes.local", "is in engines too"),
+        (route(SOUND, "quality: {suite: none.jsonl}"), "routes.r.quality.suite", "no file 'none.jsonl'"),
+        (route(SOUND, "quality: {suite: .}"), "routes.r.quality.suite", "is a directory"),
+        (route("{engine: local, program: {system: s.txt}}"), "routes.r.candidates[0].program.system", "no file 's.txt'"),
+        (route("{engine: local, program: {examples: x.jsonl}}"), "routes.r.candidates[0].program.examples", "no file 'x.jsonl'"),
+        (route("{engine: local, program: {retrieval: {source: d}}}"), "routes.r.candidates[0].program.retrieval.source", "no file 'd'"),
+    ],
+)
+def test_what_is_refused(problems: Problems, text: str, key: str, part: str) -> None:
+    """One problem each, at its key, with what to change."""
+    found = problems(text)
+    assert [(p.key, p.line) for p in found] == [(key, 4)]
+    assert part in found[0].message
+
+
+def test_files_and_programs_that_exist(loaded: Load, tmp_path: Path) -> None:
+    """Same model with another program is another candidate; retrieval takes a directory."""
+    for name in ("s.txt", "x.jsonl", "q.jsonl"):
+        (tmp_path / name).touch()
+    program = "program: {system: s.txt, examples: x.jsonl, retrieval: {source: .}}"
+    config = loaded(route(f"{SOUND}, {{provider: openai, model: m, {program}}}, {{engine: local}}, {{engine: local, adapter: a}}", "quality: {suite: q.jsonl}"))
+    assert len(config.routes["r"].candidates) == 4
+    assert config.routes["r"].quality.suite == tmp_path / "q.jsonl"
+
+
+def test_a_route_may_bear_the_name_of_a_model(loaded: Load) -> None:
+    """So that clients need not change what they ask for."""
+    assert "gpt-4o-mini" in loaded(route(SOUND, name="gpt-4o-mini")).routes
+
+
+def test_wrong_shapes_do_not_stop_the_checks(problems: Problems) -> None:
+    """A list where a route should be, a word where candidates should be: the other routes are still checked."""
+    text = OWNERS + "routes:\n  a: [1]\n  b: {candidates: x}\n  c: {candidates: [x, {provider: z, model: m}]}\n  d: {candidates: [{provider: [], model: m}]}\n"
+    assert [p.line for p in problems(text)] == [4, 5, 6, 6, 7]
