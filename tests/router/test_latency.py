@@ -1,0 +1,86 @@
+"""router.latency: what is predicted, and how risk follows from it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from router.latency import Prediction, limits, p_late, p_miss, predict, slowdown
+from router.types import Candidate, Features, Live, Slo
+
+ENGINE = Candidate("local/t@1", "local", "local", "local/t@1", adapter="t", version=1)
+HOSTED = Candidate("openai/m", "hosted", "openai", "m")
+LIVE = Live("local/t@1", ttft_ms=50.0, tpot_ms=10.0, slots=4, log_sigma=0.3)
+
+
+def test_an_unhurried_request_takes_first_token_plus_the_rest() -> None:
+    """50 ms and 100 tokens of 10 ms make 1,050 ms."""
+    assert predict(ENGINE, LIVE, 100.0) == Prediction(50.0, 1050.0, 0.3)
+
+
+def test_what_was_never_observed_is_not_predicted() -> None:
+    """Half an observation is none."""
+    assert predict(ENGINE, replace(LIVE, ttft_ms=None), 100.0) is None
+    assert predict(ENGINE, replace(LIVE, tpot_ms=None), 100.0) is None
+
+
+@pytest.mark.parametrize(("in_flight", "stretch"), [(0, 1.0), (3, 1.0), (4, 1.25), (7, 2.0), (39, 10.0)])
+def test_full_slots_stretch_the_work(in_flight: int, stretch: float) -> None:
+    """With more in flight than slots, work takes (in flight + 1) / slots as long; the wait comes before the first token."""
+    live = replace(LIVE, in_flight=in_flight)
+    got = predict(ENGINE, live, 100.0)
+    assert slowdown(live) == stretch
+    assert got is not None
+    assert got.total_ms == pytest.approx(1050.0 * stretch)
+    assert got.total_ms - got.ttft_ms == pytest.approx(1000.0)
+
+
+def test_our_calls_do_not_slow_a_provider_and_unknown_capacity_is_no_limit() -> None:
+    """In-flight work stretches engines of known capacity only."""
+    busy = replace(LIVE, in_flight=50)
+    assert predict(HOSTED, busy, 10.0) == Prediction(50.0, 150.0, 0.3)
+    assert predict(ENGINE, replace(busy, slots=0), 10.0) == Prediction(50.0, 150.0, 0.3)
+
+
+def test_the_chance_to_be_late_is_that_of_a_log_normal() -> None:
+    """Against 40,000 drawn latencies with the same mean and sigma."""
+    random, sigma, mean = Random(3), 0.5, 1000.0
+    drawn = [mean * random.lognormvariate(-sigma * sigma / 2, sigma) for _ in range(40_000)]
+    for limit in (500.0, 1000.0, 1500.0, 3000.0):
+        assert p_late(mean, sigma, limit) == pytest.approx(sum(x > limit for x in drawn) / len(drawn), abs=0.01)
+
+
+def test_certain_latencies_are_on_time_or_late() -> None:
+    """Degenerate inputs give 0 or 1, never an error."""
+    assert p_late(100.0, 0.0, 99.0) == 1.0
+    assert p_late(100.0, 0.0, 100.0) == 0.0
+    assert p_late(0.0, 0.5, 10.0) == 0.0
+    assert p_late(100.0, 0.5, 0.0) == 1.0
+
+
+@given(st.floats(1, 1e5), st.floats(1.0, 10.0), st.floats(0.05, 2.0), st.floats(1, 1e5))
+def test_slower_is_never_safer(mean: float, stretch: float, sigma: float, limit: float) -> None:
+    """A larger mean never lowers the chance of a miss."""
+    assert 0.0 <= p_late(mean, sigma, limit) <= p_late(mean * stretch, sigma, limit) <= 1.0
+
+
+def test_aims_are_the_routes_and_the_requests() -> None:
+    """Only a stream shows its first token; a request's own total replaces the route's."""
+    slo = Slo(ttft_ms=400.0, total_ms=1500.0)
+    assert limits(Features(10), slo) == (None, 1500.0)
+    assert limits(Features(10, stream=True), slo) == (400.0, 1500.0)
+    assert limits(Features(10, slo_total_ms=90.0), slo) == (None, 90.0)
+
+
+def test_risk_without_aims_or_without_evidence() -> None:
+    """No aim, no risk; no evidence, the risk that the target allows; else the worse of the two aims."""
+    assert p_miss(None, None, None, 0.95) == 0.0
+    assert p_miss(None, None, 100.0, 0.95) == pytest.approx(0.05)
+    fast_then_slow = Prediction(10.0, 5000.0, 0.3)
+    assert p_miss(fast_then_slow, 400.0, None, 0.95) < 0.001
+    assert p_miss(fast_then_slow, 400.0, 1500.0, 0.95) > 0.99
+    assert p_miss(Prediction(5000.0, 5001.0, 0.3), 400.0, 1e9, 0.95) > 0.99
