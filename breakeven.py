@@ -1,6 +1,201 @@
-"""The command line and composition root: one thin function per command; rooms are imported lazily so that `breakeven --help` stays fast."""
+"""The command line and composition root: one thin function per command; rooms are imported inside the commands, so that `breakeven --help` stays fast.
+
+Exit codes: 0 done, 1 ran and failed or refused, 2 flags, configuration or recipe wrong, 130 interrupted. With `--json`: one document on stdout, progress on stderr.
+Not here: what the commands do (the rooms) and how documents look to people (gateway/terminal.py).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import click
+import typer
+
+from router.errors import BreakevenError, ConfigError, Problem
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from gateway.config.models import Config
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__.splitlines()[0] if __doc__ else None)
+dataset_app = typer.Typer(no_args_is_help=True, help="Build, check and preview training data.")
+adapters_app = typer.Typer(no_args_is_help=True, help="Add, load, promote, roll back and retire adapter versions.")
+keys_app = typer.Typer(no_args_is_help=True, help="API keys of the gateway.")
+app.add_typer(dataset_app, name="dataset")
+app.add_typer(adapters_app, name="adapters")
+app.add_typer(keys_app, name="keys")
+
+ConfigPath = Annotated[Path | None, typer.Option("-c", "--config", help="Configuration file (default: BREAKEVEN_CONFIG, else ./breakeven.yaml).")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+Actor = os.environ.get("USER") or "cli"
 
 
 def main() -> None:
-    """Entry point of the `breakeven` command."""
-    raise SystemExit(2)
+    """Entry point of the `breakeven` command: runs it and turns every error into a message and an exit code."""
+    from gateway import terminal
+
+    as_json = "--json" in sys.argv[1:]
+    try:
+        result = app(standalone_mode=False)
+        code = result if isinstance(result, int) else 0
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        code = 2
+    except click.ClickException as error:
+        code = terminal.failure(ConfigError(error.format_message()), as_json)
+    except BreakevenError as error:
+        code = terminal.failure(error, as_json)
+    except (KeyboardInterrupt, click.exceptions.Abort):
+        code = terminal.failure(BreakevenError("interrupted"), as_json, code=130)
+    sys.exit(code)
+
+
+def _config(path: Path | None, **server: object) -> Config:
+    from gateway.config.load import find, load
+
+    return load(find(path, os.environ, Path.cwd()), os.environ, {k: v for k, v in server.items() if v is not None})
+
+
+@contextmanager
+def _database(config: Config) -> Iterator[Engine]:
+    from gateway.store.schema import upgrade
+    from serving.database import connect
+
+    engine = connect(config.database, config.source.parent)
+    try:
+        upgrade(engine)
+        yield engine
+    finally:
+        engine.dispose()
+
+
+def _show(document: Any, as_json: bool, human: Callable[[Any], None]) -> None:
+    from gateway import terminal
+
+    if as_json:
+        terminal.document(document)
+    else:
+        human(document)
+
+
+@app.command(epilog="Example: breakeven serve -c breakeven.yaml --port 8080")
+def serve(config: ConfigPath = None, port: int | None = None, workers: int | None = None) -> int:
+    """Run the gateway: data-plane workers and the controller."""
+    from gateway.serve import serve as run
+
+    return run(_config(config, port=port, workers=workers))
+
+
+@app.command(epilog="Example: breakeven check -c breakeven.yaml")
+def check(config: ConfigPath = None, json: Json = False) -> None:
+    """Read the configuration and report all problems at once, with file and line."""
+    from gateway import terminal
+
+    found = _config(config)
+    _show({"ok": True, "file": str(found.source), "routes": sorted(found.routes), "problems": []}, json, terminal.checked)
+
+
+@app.command(epilog="Example: breakeven explain support-triage --file request.json")
+def explain(
+    route: str, file: Annotated[Path | None, typer.Option("--file", help="A chat request body; default: a one-line question.")] = None, config: ConfigPath = None, json: Json = False
+) -> None:
+    """Say which candidate a request would go to and why, without sending it; asks the running gateway, else computes it from the database."""
+    from gateway import terminal
+    from gateway.admin.client import explain as ask
+
+    _show(ask(_config(config), os.environ, route, file), json, terminal.decision)
+
+
+@app.command(epilog="Example: breakeven replay dec_01J…")
+def replay(decision_id: str, config: ConfigPath = None, json: Json = False) -> int:
+    """Make a recorded decision again from its record; exit code 1 when the choice differs."""
+    from gateway import terminal
+    from gateway.admin.decisions import replayed
+
+    with _database(_config(config)) as engine, engine.connect() as conn:
+        document = replayed(conn, decision_id)
+    _show(document, json, terminal.decision)
+    return 0 if document["same"] else 1
+
+
+@app.command(epilog="Example: breakeven sandbox --port 9090 --error-rate 0.05")
+def sandbox(
+    host: str = "127.0.0.1",
+    port: int = 9090,
+    answers: Annotated[Path | None, typer.Option(help="JSONL of {messages, answer}: reference answers.")] = None,
+    error_rate: Annotated[float, typer.Option(help="Share of wrong but well-formed answers.")] = 0.0,
+    latency_ms: Annotated[float, typer.Option(help="Median time to the first token.")] = 180.0,
+    seed: int = 1,
+    api_key: Annotated[str | None, typer.Option(help="Refuse any other key with 401.")] = None,
+) -> None:
+    """An OpenAI-compatible provider to try things against: scripted answers, latency, faults. Everything it says is labelled sandbox."""
+    from gateway.sandbox import run
+
+    run(host=host, port=port, answers=answers, error_rate=error_rate, latency_ms=latency_ms, seed=seed, api_key=api_key)
+
+
+@app.command(epilog="Example: breakeven prices --model gpt-4o-mini")
+def prices(model: str | None = None, config: ConfigPath = None, json: Json = False) -> None:
+    """What each configured hosted model costs and where the figure comes from; unknown is shown as unknown."""
+    from gateway import terminal
+    from gateway.prices import listing
+
+    _show(listing(_config(config), model, time.time()), json, terminal.prices)
+
+
+@keys_app.command("create", epilog="Example: breakeven keys create checkout --route support-triage --rpm 600 --usd-per-day 20")
+def keys_create(
+    name: str,
+    route: Annotated[list[str] | None, typer.Option(help="Only these routes (repeat).")] = None,
+    model: Annotated[list[str] | None, typer.Option(help="Only these models (repeat).")] = None,
+    rpm: int | None = None,
+    tpm: int | None = None,
+    concurrency: int | None = None,
+    usd_per_day: str | None = None,
+    expires_at: Annotated[str | None, typer.Option(help="RFC 3339, UTC.")] = None,
+    config: ConfigPath = None,
+    json: Json = False,
+) -> None:
+    """Create a key; the secret is shown once and stored hashed."""
+    from gateway import terminal
+    from gateway.admin.keys import created, spec
+
+    wanted = spec(name=name, routes=route, models=model, rpm=rpm, tpm=tpm, concurrency=concurrency, usd_per_day=usd_per_day, expires_at=expires_at)
+    with _database(_config(config)) as engine, engine.begin() as conn:
+        document = created(conn, wanted, time.time())
+    _show(document, json, terminal.key_created)
+
+
+@keys_app.command("list", epilog="Example: breakeven keys list")
+def keys_list(config: ConfigPath = None, json: Json = False) -> None:
+    """List keys: names, prefixes, limits; never secrets."""
+    from gateway import terminal
+    from gateway.admin.keys import listed
+
+    with _database(_config(config)) as engine, engine.connect() as conn:
+        document = listed(conn)
+    _show(document, json, terminal.table)
+
+
+@keys_app.command("revoke", epilog="Example: breakeven keys revoke key_01J…")
+def keys_revoke(key_id: str, config: ConfigPath = None, json: Json = False) -> None:
+    """Revoke a key everywhere within a second."""
+    from gateway import terminal
+    from gateway.admin.keys import revoked
+
+    with _database(_config(config)) as engine, engine.begin() as conn:
+        document = revoked(conn, key_id, time.time())
+    _show(document, json, terminal.record)
+
+
+if __name__ == "__main__":
+    main()
+
+__all__ = ["Problem", "main"]
