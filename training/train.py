@@ -1,0 +1,198 @@
+"""One training run, from a recipe and a dataset to an adapter directory that proves where it came from.
+
+Public: `train(recipe, dataset, base_identity, options) -> Trained | Interrupted`, `Options`, `open_data(recipe)`.
+The adapter directory appears in one rename and only when complete: adapter_config.json, adapter_model.safetensors, probes.json, and last breakeven.json.
+Until then everything stands in `<output>.run` and survives Ctrl-C and kill -9. Not here: the loop itself (loop.py), loading (model.py).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+
+from router.errors import BreakevenError, StateError
+from training import loop, manifest, model, probes, tokens
+from training.checkpoint import RunDirectory
+from training.dataset import Dataset
+from training.progress import OnProgress, Progress, silent
+from training.recipe import Recipe
+
+FORMAT = 1
+MANIFEST = "breakeven.json"
+_VERSIONS = ("torch", "transformers", "peft", "trl", "bitsandbytes")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to run, as opposed to what to train. `threads` None leaves torch's own number (OMP_NUM_THREADS)."""
+
+    resume: bool = False
+    threads: int | None = None
+    save_seconds: float = 60.0
+    save_steps: int | None = None
+    on_progress: OnProgress = silent
+    clock: Callable[[], float] = time.monotonic
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A finished adapter directory and its manifest."""
+
+    path: Path
+    manifest: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """Stopped on request. `step` of `total` is saved in `run`; `--resume` goes on from there."""
+
+    run: Path
+    step: int
+    total: int | None
+
+
+@dataclass(slots=True)
+class _Stop:
+    """The flag that a signal sets and the loop reads."""
+
+    event: threading.Event = field(default_factory=threading.Event)
+
+    def __call__(self, signum: int, frame: FrameType | None) -> None:
+        if self.event.is_set():
+            raise KeyboardInterrupt  # the second time: the user means now
+        self.event.set()
+
+
+def train(recipe: Recipe, dataset: Dataset, identify: Callable[[Path], Mapping[str, Any]], options: Options | None = None) -> Trained | Interrupted:
+    """Run the recipe on the dataset. `identify` gives the identity of a base directory (serving/base.py).
+
+    Raises ConfigError (base, modules), DataError (examples by line), StateError (output or run directory in the way), BreakevenError (diverged, memory, disk).
+    """
+    options = options or Options()
+    run = RunDirectory.of(recipe.output)
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
+    options.on_progress(Progress("loading", 0, 1, 0.0))
+    base = model.directory(recipe.base)
+    identity = {"format": FORMAT, "name": recipe.name, "base": dict(identify(base)), "recipe": recipe.settings(), "dataset": dataset.digest}
+    finished = _finished(recipe.output, identity)
+    if finished is not None:
+        run.remove()
+        return finished
+    tokenizer = model.load_tokenizer(base)
+    stops = model.stop_ids(base, tokenizer)
+    rows = tokens.encode_all(tokenizer, dataset.train, recipe.train.max_length, stops)
+    validation = tokens.encode_all(tokenizer, dataset.validation, recipe.train.max_length, stops)
+    run.begin(identity, resume=options.resume)
+    with _stopping() as stop, _explained(run):
+        plan = loop.Plan(recipe.train, rows, validation, run, model.Host.detect(), run.latest())
+        watch = loop.Watch(options.on_progress, options.clock, stop.event.is_set, options.save_seconds, options.save_steps)
+        result = _fit(recipe, base, tokenizer, plan, watch)
+        if not result.finished:
+            return Interrupted(run.path, result.step, result.total)
+        options.on_progress(Progress("probing", 0, 1, 0.0))
+        body = _manifest(recipe, dataset, identity, rows, result)
+        trained = _write(recipe.output, base, plan, body)
+    manifest.write_json(recipe.output.with_name(f"{recipe.output.name}.training.json"), _curve(result))
+    run.remove()
+    return trained
+
+
+def _finished(output: Path, identity: Mapping[str, Any]) -> Trained | None:
+    """The adapter where this very run has made it already; None where there is none. Raises StateError where another stands there."""
+    if not (output / MANIFEST).exists():
+        return None
+    body = manifest.read(output, MANIFEST)
+    if any(body.get(key) != value for key, value in {**identity, "dataset": {**body.get("dataset", {}), "digest": identity["dataset"]}}.items()):
+        raise StateError(f"{output} holds an adapter from another recipe, base or dataset; name another output, or remove it first")
+    return Trained(output, body)
+
+
+def _manifest(recipe: Recipe, dataset: Dataset, identity: Mapping[str, Any], rows: list[tokens.Encoded], result: loop.LoopResult) -> dict[str, Any]:
+    """Everything that can be known without a clock: the same run gives the same bytes."""
+    return {
+        **identity,
+        "base": {"name": base_name(recipe.base), **identity["base"]},
+        "dataset": {"digest": dataset.digest, "train": len(dataset.train), "validation": len(dataset.validation), "test": len(dataset.test)},
+        "code": importlib.metadata.version("breakeven"),
+        "versions": {name: importlib.metadata.version(name) for name in _VERSIONS},
+        "quantization": recipe.quantization,
+        "seed": recipe.train.seed,
+        "metrics": {
+            "steps": result.total,
+            "tokens_per_epoch": sum(len(row.input_ids) for row in rows),
+            "learnt_tokens_per_epoch": sum(sum(row.mask) for row in rows),
+            "validation_loss": result.validation_loss,
+            "base_validation_loss": result.base_validation_loss,
+        },
+    }
+
+
+def _fit(recipe: Recipe, base: Path, tokenizer: Any, plan: loop.Plan, watch: loop.Watch) -> loop.LoopResult:
+    """Load, train, and leave the adapter in the run directory. The model is garbage when this returns: the next one may not fit beside it."""
+    net = model.add_lora(model.load_base(base, plan.host, recipe.quantization), recipe.lora, recipe.train.seed)
+    result = loop.run(net, tokenizer, plan, watch)
+    if result.finished:
+        model.save_adapter(net, plan.run.path / "adapter", base_name(recipe.base))
+    return result
+
+
+def _write(output: Path, base: Path, plan: loop.Plan, body: dict[str, Any]) -> Trained:
+    with manifest.writing(output) as out:
+        shutil.copytree(plan.run.path / "adapter", out, dirs_exist_ok=True)
+        texts = [row.input_ids for row in plan.validation or plan.rows]
+        manifest.write_json(out / "probes.json", probes.record(out, base, plan.host, texts))
+        body["dtype"] = probes.dtype_of(out / "adapter_model.safetensors")
+        body["files"] = {path.name: manifest.sha256_file(path) for path in sorted(out.iterdir())}
+        manifest.write_json(out / MANIFEST, body)
+    return Trained(output, body)
+
+
+def _curve(result: loop.LoopResult) -> dict[str, Any]:
+    """What depends on the machine and the hour: kept beside the adapter, not in it."""
+    return {"steps": result.total, "tokens_per_s": result.tokens_per_s, "history": list(result.history)}
+
+
+def base_name(base: str) -> str:
+    """A base as artefacts name it: the Hugging Face id, or the last part of a directory; never a path of this machine."""
+    return Path(base).name if Path(base).is_dir() else base
+
+
+@contextlib.contextmanager
+def _stopping() -> Iterator[_Stop]:
+    """SIGINT and SIGTERM ask the loop to save and end; a second one interrupts at once. Outside the main thread signals stay as they are."""
+    stop = _Stop()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _explained(run: RunDirectory) -> Iterator[None]:
+    """Memory and disk that ran out, said in words; what was saved before stays usable."""
+    try:
+        yield
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        raise BreakevenError(
+            f"out of memory: lower batch_size (and raise gradient_accumulation), lower max_length, or use quantization: nf4; then --resume ({run.path})",
+            code="out_of_memory",
+        ) from error
+    except OSError as error:
+        raise BreakevenError(f"writing failed: {error.strerror or error}; free some space, then --resume ({run.path})", code="disk_full") from error
