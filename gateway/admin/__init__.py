@@ -1,0 +1,17 @@
+"""The admin API: operators' endpoints under /admin. `router()` is what gateway.app includes; who may call is access.py's."""
+
+from fastapi import APIRouter, Depends
+
+from gateway.admin import costs, decisions, docs, exchanges, keys, latency, reload, routes, status
+from gateway.admin.access import require_admin
+
+ROOMS = (routes, decisions, exchanges, costs, latency, keys, reload, status, docs)
+
+
+def router() -> APIRouter:
+    """Every admin endpoint, each behind the same check of who asks."""
+    # The check runs inside each endpoint's own route class, so that a refusal has our error shape.
+    made = APIRouter(prefix="/admin", dependencies=[Depends(require_admin)])
+    for room in ROOMS:
+        made.include_router(room.router)
+    return made
