@@ -16,8 +16,8 @@ from genai_prices.data import providers as _package_providers
 from genai_prices.data_snapshot import DataSnapshot
 from genai_prices.types import ModelInfo, ModelPrice, Provider, TieredPrices
 
-from gateway.config.models import PriceOverride
-from router.money import parse_usd
+from gateway.config.models import Config, PriceOverride
+from router.money import parse_usd, usd
 from router.types import Price
 
 _NANO_PLACES = Decimal("1e-9")
@@ -39,6 +39,32 @@ class _Rates:
     output: Brackets
     cached: Brackets
     writes: bool
+
+
+def book(config: Config) -> PriceBook:
+    """The price book of a configuration."""
+    return PriceBook(config.prices, {name: provider.base_url for name, provider in config.providers.items()})
+
+
+def listing(config: Config, model: str | None, now: float) -> dict[str, object]:
+    """What the hosted models a configuration names cost at `now` (epoch seconds), as a list document; with `model`, that one at every provider."""
+    if model is None:
+        named = [(c.owner, c.model or "") for route in config.routes.values() for c in route.candidates if c.kind == "hosted"]
+        named += [(name, listed) for name, provider in config.providers.items() for listed in provider.listed if listed != "*"]
+        named += [(override.provider, override.model) for override in config.prices]
+    else:
+        named = [(name, model) for name in config.providers]
+    prices = book(config)
+    rows = [_row(name, wanted, prices.price(name, config.providers[name].kind, wanted, now)) for name, wanted in dict.fromkeys(named)]
+    return {"object": "list", "data": rows, "has_more": False, "next_cursor": None}
+
+
+def _row(provider: str, model: str, price: Price | None) -> dict[str, object]:
+    amounts = {"input": price and price.input, "cached_input": price and price.cached, "output": price and price.output}
+    row: dict[str, object] = {"provider": provider, "model": model}
+    for name, amount in amounts.items():
+        row |= {f"{name}_nanousd_per_m": amount, f"{name}_usd_per_m": usd(amount)}
+    return row | {"cost_state": "unknown" if price is None else "known", "source": price and price.source}
 
 
 class PriceBook:

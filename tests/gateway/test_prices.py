@@ -12,8 +12,8 @@ from genai_prices import calc_price
 from genai_prices.data import providers
 from genai_prices.types import ClauseEquals, ConditionalPrice, ModelInfo, ModelPrice, StartDateConstraint, TieredPrices
 
-from gateway.config.models import PriceOverride
-from gateway.prices import PriceBook, _listed, _rates
+from gateway.config.models import Config, PriceOverride
+from gateway.prices import PriceBook, _listed, _rates, book, listing
 from router.money import cost
 from router.types import Price, Usage
 
@@ -242,3 +242,38 @@ def test_names_from_clients_do_not_fill_the_memory() -> None:
         book.context_tokens(f"nonsense-{number}", provider="x", kind="compatible")
     assert len(book._models) <= 4096
     assert amounts(book.price("openai", "openai", "gpt-4o", NOW)) == (2_500_000_000, 10_000_000_000, 1_250_000_000)
+
+
+def test_the_models_of_a_configuration_are_listed_once() -> None:
+    """Candidates, listed models and overrides; unknown is null with its state, never a zero."""
+    config = Config.model_validate(
+        {
+            "providers": {"openai": {"models": ["gpt-4o-mini", "gpt-4o"]}, "mine": {"kind": "compatible", "base_url": "http://127.0.0.1:9/v1"}},
+            "engines": {"local": {"model": "a/b"}},
+            "prices": [{"provider": "mine", "model": "big", "input_usd_per_m": 0.5, "output_usd_per_m": 1}],
+            "routes": {"r": {"candidates": [{"provider": "openai", "model": "gpt-4o-mini"}, {"provider": "mine", "model": "small"}, {"engine": "local"}]}},
+        }
+    )
+    found = listing(config, None, NOW.timestamp())
+    rows = found["data"]
+    assert isinstance(rows, list)
+    assert [(r["provider"], r["model"], r["input_usd_per_m"], r["cached_input_usd_per_m"], r["cost_state"]) for r in rows] == [
+        ("openai", "gpt-4o-mini", "0.15", "0.075", "known"),
+        ("mine", "small", None, None, "unknown"),
+        ("openai", "gpt-4o", "2.5", "1.25", "known"),
+        ("mine", "big", "0.5", None, "known"),
+    ]
+    assert (rows[0]["output_nanousd_per_m"], rows[1]["source"], rows[3]["source"]) == (600_000_000, None, "override always")
+    one = listing(config, "gpt-5", NOW.timestamp())["data"]
+    assert isinstance(one, list)
+    assert [(r["provider"], r["cost_state"]) for r in one] == [("openai", "known"), ("mine", "unknown")]
+
+
+def test_the_book_of_a_configuration_knows_addresses() -> None:
+    """A sandbox of kind openai has OpenAI's prices: that is what it stands for."""
+    config = Config.model_validate(
+        {"providers": {"s": {"base_url": "http://127.0.0.1:9/v1", "sandbox": True}, "g": {"kind": "compatible", "base_url": "https://api.groq.com/openai/v1"}}}
+    )
+    prices = book(config)
+    assert amounts(prices.price("s", "openai", "gpt-4o-mini", NOW)) == (150_000_000, 600_000_000, 75_000_000)
+    assert prices.price("g", "compatible", "llama-3.3-70b-versatile", NOW) is not None
