@@ -60,11 +60,11 @@ def listing(config: Config, model: str | None, now: float) -> dict[str, object]:
 
 
 def _row(provider: str, model: str, price: Price | None) -> dict[str, object]:
-    amounts = {"input": price and price.input, "cached_input": price and price.cached, "output": price and price.output}
+    amounts = (None, None, None) if price is None else (price.input, price.cached, price.output)
     row: dict[str, object] = {"provider": provider, "model": model}
-    for name, amount in amounts.items():
+    for name, amount in zip(("input", "cached_input", "output"), amounts, strict=True):
         row |= {f"{name}_nanousd_per_m": amount, f"{name}_usd_per_m": usd(amount)}
-    return row | {"cost_state": "unknown" if price is None else "known", "source": price and price.source}
+    return row | {"cost_state": "unknown" if price is None else "known", "source": None if price is None else price.source}
 
 
 class PriceBook:
