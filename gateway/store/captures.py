@@ -29,7 +29,7 @@ class Capture:
     response: str
     finish: str | None = None
     backend: str | None = None
-    tool_calls: Sequence[dict[str, Any]] = ()
+    tool_calls: tuple[dict[str, Any], ...] = ()
 
 
 def redacted(capture: Capture, kinds: Collection[str]) -> Capture:
@@ -42,7 +42,7 @@ def redacted(capture: Capture, kinds: Collection[str]) -> Capture:
         redact.text(capture.response, kinds),
         capture.finish,
         capture.backend,
-        redact.body(list(capture.tool_calls), kinds),
+        tuple(redact.body(capture.tool_calls, kinds)),
     )
 
 
@@ -51,7 +51,7 @@ def insert(conn: Connection, items: Sequence[Capture]) -> None:
     bulk.insert_new(
         conn,
         captures,
-        [(c.exchange_id, c.time, c.route, c.backend, _json(c.request), c.response, _json(list(c.tool_calls)), c.finish) for c in items],
+        [(c.exchange_id, c.time, c.route, c.backend, _json(c.request), c.response, _json(c.tool_calls), c.finish) for c in items],
     )
 
 
@@ -90,7 +90,7 @@ def routes(conn: Connection) -> list[str | None]:
 
 
 def _capture(row: Row[Any]) -> Capture:
-    return Capture(row.exchange_id, row.route, row.time, orjson.loads(row.request), row.response, row.finish, row.backend, orjson.loads(row.tool_calls))
+    return Capture(row.exchange_id, row.route, row.time, orjson.loads(row.request), row.response, row.finish, row.backend, tuple(orjson.loads(row.tool_calls)))
 
 
 def _json(value: object) -> str:

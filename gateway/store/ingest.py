@@ -31,8 +31,8 @@ log = logging.getLogger("breakeven.ledger")
 
 CHUNK_BYTES = 4 * 1024 * 1024
 _CURRENT = records.Header(records.FORMAT, shape.EXCHANGE, shape.DECISION)
-# What a driver raises for a value it or the column cannot hold. Anything else (locked, full, gone) is the database's trouble and is tried again.
-_UNSTORABLE = (DataError, IntegrityError, InterfaceError, OverflowError)
+# What a value raises that the driver, the column or the row cannot hold. Anything else (locked, full, gone) is the database's trouble and is tried again.
+_UNSTORABLE = (DataError, IntegrityError, InterfaceError, OverflowError, TypeError)
 
 
 @dataclass(slots=True)

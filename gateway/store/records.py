@@ -131,7 +131,8 @@ def _decode_settle(fields: list[bytes], names: shape.Names) -> Settle:
         name, time, route, digest = orjson.loads(fields[1])
         decision = DecisionText(name, time, route, digest, fields[2].decode())
     if fields[3] != _NONE:
-        capture = Capture(**orjson.loads(fields[3]))
+        data = orjson.loads(fields[3])
+        capture = Capture(**{**data, "tool_calls": tuple(data["tool_calls"])})
     return Settle(shape.unpack_exchange(orjson.loads(fields[0]), names), decision, capture)
 
 
@@ -145,7 +146,7 @@ def _json(value: object) -> bytes:
         encoded = orjson.dumps(value, default=_plain)
     except orjson.JSONEncodeError:
         # Half a surrogate pair or a number of more than 64 bits, sent by somebody else: the row matters more than that value.
-        encoded = orjson.dumps(_mended(value), default=_plain)
+        encoded = orjson.dumps(_mended(value))
     # Postgres cannot hold NUL in a text.
     return encoded.replace(_NUL, _REPLACEMENT) if _NUL in encoded else encoded
 
@@ -153,7 +154,7 @@ def _json(value: object) -> bytes:
 def _plain(value: object) -> object:
     if isinstance(value, frozenset):
         return sorted(value)
-    raise TypeError(f"{type(value).__name__} cannot be written to the ledger")
+    raise TypeError(type(value).__name__)
 
 
 def _mended(value: object) -> object:
@@ -164,7 +165,7 @@ def _mended(value: object) -> object:
     if isinstance(value, Mapping):
         return {_mended(str(key)): _mended(item) for key, item in value.items()}
     if isinstance(value, list | tuple | frozenset):
-        return [_mended(item) for item in value]
+        return [_mended(item) for item in (sorted(value) if isinstance(value, frozenset) else value)]
     if isinstance(value, Capture):
         return {field.name: _mended(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    return value
+    return value if value is None or isinstance(value, int | float) else str(value)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy.exc import DatabaseError
 
 from gateway.store import tables
 from router.errors import ConfigError, Problem
@@ -38,27 +39,37 @@ def current(conn: Connection) -> str | None:
 
 
 def upgrade(engine: Engine) -> bool:
-    """Bring the database to HEAD; whether there was anything to do. Several processes may call it at once.
+    """Bring the database to HEAD, wholly or not at all; whether there was anything to do. Several processes may call it at once.
 
-    Raises ConfigError for a database that a newer version of this program has written. Alembic is imported only when there is work for it.
+    Raises ConfigError for a database that a newer version of this program has written, and for one that is not ours. Alembic is imported only when
+    there is work for it.
     """
     with reading(engine) as conn:
-        found = current(conn)
+        if current(conn) == HEAD:
+            return False
+    try:
+        with writing(engine) as conn:
+            return _upgrade(conn)
+    except DatabaseError as error:
+        raise _wrong(f"it cannot be upgraded ({error.orig}) and was left as it is; name a database that nothing else uses") from error
+
+
+def _upgrade(conn: Connection) -> bool:
+    if conn.dialect.name == "postgresql":
+        conn.execute(text("SELECT pg_advisory_xact_lock(:id)"), {"id": _LOCK_ID})
+    found = current(conn)  # another process may have been faster
     if found == HEAD:
         return False
-    with writing(engine) as conn:
-        if engine.dialect.name == "postgresql":
-            conn.execute(text("SELECT pg_advisory_xact_lock(:id)"), {"id": _LOCK_ID})
-        found = current(conn)
-        if found == HEAD:
-            return False
-        if found is not None and found not in _known():
-            message = f"database: it was written by a newer version of Breakeven (its schema is {found}, this one knows {HEAD}); upgrade this program"
-            raise ConfigError(message, (Problem(message, key="database"),))
-        from alembic import command
+    if found is not None and found not in _known():
+        raise _wrong(f"it was written by a newer version of Breakeven (its schema is {found}, this one knows {HEAD}); upgrade this program")
+    from alembic import command
 
-        command.upgrade(_alembic(conn), "head")
+    command.upgrade(_alembic(conn), "head")
     return True
+
+
+def _wrong(message: str) -> ConfigError:
+    return ConfigError(f"database: {message}", (Problem(message, key="database"),))
 
 
 def _known() -> set[str]:

@@ -1,0 +1,97 @@
+"""The migrations make exactly what the tables say."""
+
+from __future__ import annotations
+
+import multiprocessing
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Engine, text
+
+from gateway.store import schema
+from gateway.store.schema import HEAD, current, upgrade
+from router.errors import ConfigError
+from serving.database import connect, metadata, reading, writing
+
+
+def test_the_migrations_make_what_the_tables_say(database: Engine) -> None:
+    """Alembic finds no difference between an upgraded database and the metadata, on SQLite and on Postgres."""
+    with reading(database) as conn:
+        assert compare_metadata(MigrationContext.configure(conn, opts={"compare_type": True}), metadata) == []
+
+
+def test_head_is_the_newest_migration() -> None:
+    """The revision that spares an upgrade is the newest there is."""
+    assert max(schema._known()) == HEAD
+
+
+def test_an_upgraded_database_needs_no_alembic(tmp_path: Path) -> None:
+    """The second start finds nothing to do and does not even import Alembic."""
+    engine = connect("sqlite:///b.db", tmp_path)
+    assert upgrade(engine)
+    assert not upgrade(engine)
+    engine.dispose()
+    code = (
+        "import sys, pathlib; from gateway.store.schema import upgrade; from serving.database import connect; "
+        "print(upgrade(connect('sqlite:///b.db', pathlib.Path(sys.argv[1]))), 'alembic' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]
+
+
+def test_a_database_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    """The message says which program to upgrade, and nothing in the database is touched."""
+    engine = connect("sqlite:///b.db", tmp_path)
+    upgrade(engine)
+    with writing(engine) as conn:
+        conn.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(ConfigError, match=r"newer version of Breakeven.*9999.*upgrade this program"):
+        upgrade(engine)
+    with reading(engine) as conn:
+        assert current(conn) == "9999"
+    engine.dispose()
+
+
+def _upgrade(directory: Path) -> bool:
+    engine = connect("sqlite:///b.db", directory)
+    try:
+        return upgrade(engine)
+    finally:
+        engine.dispose()
+
+
+def test_two_processes_may_upgrade_at_once(tmp_path: Path) -> None:
+    """Of several that start together exactly one does the work, and none fails."""
+    with multiprocessing.get_context("spawn").Pool(3) as pool:
+        assert sorted(pool.map(_upgrade, [tmp_path] * 3)) == [False, False, True]
+
+
+def test_an_interrupted_upgrade_leaves_nothing(tmp_path: Path) -> None:
+    """All of a migration is one transaction: a table in its way, and no table is made."""
+    engine = connect("sqlite:///b.db", tmp_path)
+    with writing(engine) as conn:
+        conn.execute(text("CREATE TABLE keys (x TEXT)"))
+    with pytest.raises(ConfigError, match="already exists.*left as it is"):
+        upgrade(engine)
+    with reading(engine) as conn:
+        names = list(conn.execute(text("SELECT name FROM sqlite_master WHERE type = 'table'")).scalars())
+    assert names == ["keys"]
+    engine.dispose()
+
+
+def test_a_changed_table_becomes_a_migration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command that writes migrations finds nothing to write today: its migration is empty."""
+    copy = tmp_path / "migrations"
+    (copy / "versions").mkdir(parents=True)
+    for path in [*schema._MIGRATIONS.glob("*.*"), *schema._MIGRATIONS.glob("versions/*.py")]:
+        (copy / path.relative_to(schema._MIGRATIONS)).write_text(path.read_text())
+    monkeypatch.setattr(schema, "_MIGRATIONS", copy)
+    schema._revise("nothing")
+    written = (copy / "versions" / f"{int(HEAD) + 1:04d}_nothing.py").read_text()
+    assert f"down_revision = {HEAD!r}" in written
+    assert "op.create" not in written
+    assert "op.drop" not in written
