@@ -103,7 +103,7 @@ def test_sections_are_closed_and_frozen() -> None:
     with pytest.raises(ValidationError):
         ServerConfig.model_validate(["host"])
     with pytest.raises(ValidationError):
-        ServerConfig().port = 1  # type: ignore[misc]
+        ServerConfig().port = 1
 
 
 def test_no_secret_shows() -> None:

@@ -61,7 +61,7 @@ def _sections(kind: object, data: object, at: str = "") -> Iterator[tuple[str, t
 FOUND = list(_sections(Config, from_text(WHOLE, "f", ENVIRON).data))
 
 
-@pytest.mark.parametrize("model", sorted({model for _, model, _ in FOUND}, key=lambda m: m.__name__))
+@pytest.mark.parametrize("model", sorted({model for _, model, _ in FOUND}, key=str))
 def test_every_key_is_there(model: type[BaseModel]) -> None:
     """A field that a model gains must be written down here too."""
     seen = {key for _, kind, data in FOUND if kind is model for key in data}
@@ -99,7 +99,7 @@ def test_values_are_the_defaults_or_called_examples() -> None:
 def _line(root: object, at: str, key: str) -> int:
     from gateway.config.marks import Node
 
-    node = root
+    node, line = root, 0
     for part in [*filter(None, at.split(".")), key]:
         assert isinstance(node, Node)
         found = node.value
