@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from dataclasses import dataclass
 from typing import Any
 
 from router.errors import RequestError
@@ -17,6 +18,21 @@ Headers = list[tuple[bytes, bytes]]
 
 class ClientGone(Exception):  # noqa: N818 - not an error of ours: nobody is left to tell
     """The client closed its connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One HTTP request as it reached us. `id` is its `x-request-id`, `started` a `perf_counter` instant."""
+
+    scope: Scope
+    receive: Receive
+    send: Send
+    id: str
+    started: float
+
+    def header(self, name: bytes) -> bytes | None:
+        """The first header of that (lower-case) name."""
+        return header(self.scope, name)
 
 
 async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 from collections.abc import Mapping
 
 from gateway.store.keys import Key
@@ -72,3 +73,9 @@ def _matches(name: str, patterns: tuple[str, ...] | None) -> bool:
 def _masked(secret: bytes) -> str:
     text = secret.decode("latin-1")
     return f"{text[:3]}...{text[-4:]}" if len(text) > 12 else "***"
+
+
+def is_admin(authorization: bytes | None, admin_key: str | None) -> bool:
+    """Whether a bearer token is the admin key. False while there is none."""
+    scheme, _, secret = (authorization or b"").partition(b" ")
+    return admin_key is not None and scheme.lower() == b"bearer" and hmac.compare_digest(secret.strip(), admin_key.encode())

@@ -8,13 +8,14 @@ What the admin API and the dashboard may use of it:
     `.view`                     the current `FleetView`: `.routes: Mapping[str, RoutePlan]` (`RoutePlan.name/.snapshot/.sandbox/.first_hosted`),
                                 `.replicas: Mapping[engine, tuple[Replica, ...]]`, `.keys: Mapping[sha256, Key]`, `.open_access: bool`, `.version: int`
     `.explain(model, body)`     the `Decision` that this chat body would get now, without calling anyone; RequestError 404 for an unknown model
+    `.plan(view, model, pin)`   the `RoutePlan` of a `model` value; `.snapshot_of(decision.snapshot_digest)` is what a decision was made from
     `.live(plan)`               `Mapping[backend, Live]`: what this process knows of each candidate of a plan right now
     `.in_flight()`              requests this process has running
     `await .refresh(force=True)`  look at the database now instead of within 200 ms
 `gateway.prices`            the PriceBook
 `gateway.spool`             write-ahead records of exchanges
 `gateway.metrics`           `.render() -> bytes`
-`gateway.limits`            per-key limits and per-route budgets: `.spent_today(route) -> int` nano-dollars
+`gateway.limits`            per-key limits and per-route budgets: `.spent_today(route, now) -> int` nano-dollars, `.hosted_left(key, route, now)`
 `gateway.started`           epoch seconds
 `await gateway.reload()`    re-read the file: ConfigError when it is not valid (nothing changes), else applied here at once and in every other process
 """
@@ -28,6 +29,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+    from gateway.admission import Admission
     from gateway.config.models import Config
     from gateway.fleet import Fleet
     from gateway.limits import Limits
@@ -49,6 +51,7 @@ class Gateway:
     metrics: Metrics
     upstream: Upstreams
     limits: Limits
+    admission: Admission
     clock: Callable[[], float]
     started: float
     reload: Callable[[], Awaitable[Config]]

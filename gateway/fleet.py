@@ -106,12 +106,6 @@ class Fleet:
         ask = parse(orjson.dumps({**body, "model": model}), "chat")
         return self.decide(self.plan(self.view, model), features(ask), self._clock(), 0, "dec_explain", hosted_left=hosted_left)
 
-    def base_for(self, backend: Backend, now: float) -> str | None:
-        """The address to call: the least busy usable replica, or the provider's; None when every replica was just seen failing."""
-        if backend.candidate.kind == "hosted":
-            return backend.bases[0]
-        return self.board.least_busy(base for base in backend.bases if self.board.usable(base, now))
-
     def in_flight(self) -> int:
         """Calls to upstreams under way in this process."""
         return self.board.in_flight()

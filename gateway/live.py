@@ -6,7 +6,6 @@ Not thread-safe: it belongs to the event loop.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from router.breaker import BreakerState, on_result, on_retry_after, view
@@ -17,11 +16,14 @@ from router.types import Candidate, Live
 SUSPECT_S = 2.0
 # Names clients make up (a provider with `models: "*"`) must not fill the memory.
 _MOST_NAMES = 2000
+# A ratio that an earlier process learnt outweighs the prior of a few hundred tokens, and is soon outweighed by what this one sees.
+_PRESET_TOKENS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What one finished call taught. Milliseconds and counts; None where it was not seen. `predicted_ms` is the decision's latency."""
+    """What one finished call taught. Milliseconds and counts; None where it was not seen. `predicted_ms` is the decision's latency, `saved_nanousd` what the
+    answer would have cost hosted, `slots` how many requests shared the GPU at full speed."""
 
     prompt_bytes: int
     input_tokens: int | None
@@ -31,6 +33,7 @@ class Observation:
     total_ms: float
     predicted_ms: float | None = None
     saved_nanousd: int | None = None
+    slots: int = 0
 
 
 @dataclass(slots=True)
@@ -124,9 +127,9 @@ class Board:
             return True
         return False
 
-    def least_busy(self, replicas: Iterable[str]) -> str | None:
-        """The replica with the fewest calls in flight; the first of equals."""
-        return min(replicas, key=lambda url: self._replicas.get(url, 0), default=None)
+    def replica_load(self, replica: str) -> int:
+        """Calls in flight at a replica."""
+        return self._replicas.get(replica, 0)
 
     def usual_total_ms(self, backend: str) -> float | None:
         """How long whole answers of this backend usually take."""
@@ -154,23 +157,23 @@ class Board:
             backend.spread = backend.spread.observe(seen.total_ms / seen.predicted_ms, now)
         if candidate.kind == "local" and seen.saved_nanousd and seen.total_ms > 0:
             worth = self._work_value.get(candidate.owner, Mean())
-            self._work_value[candidate.owner] = worth.observe(seen.saved_nanousd * 1000.0 / seen.total_ms, now)
+            self._work_value[candidate.owner] = worth.observe(seen.saved_nanousd * 1000.0 * max(seen.slots, 1) / seen.total_ms, now)
 
-    def preset(self, backend: str, ttft_ms: float | None, tpot_ms: float | None, now: float) -> None:
+    def preset(self, backend: str, ttft_ms: float | None, tpot_ms: float | None, total_ms: float | None, now: float) -> None:
         """Start from what an earlier process saw. Does nothing once this one has seen something itself."""
         state = self._backend(backend)
-        if ttft_ms is not None and state.ttft.value is None:
-            state.ttft = state.ttft.observe(ttft_ms, now)
-        if tpot_ms is not None and state.tpot.value is None:
-            state.tpot = state.tpot.observe(tpot_ms, now)
+        if ttft_ms is not None and tpot_ms is not None and state.ttft.value is None:
+            state.ttft, state.tpot = state.ttft.observe(ttft_ms, now), state.tpot.observe(tpot_ms, now)
+        if total_ms is not None and state.total.value is None:
+            state.total = state.total.observe(total_ms, now)
 
-    def preset_route(self, route: str, backend: str, output_tokens: float | None, prompt_bytes: int, input_tokens: int, now: float) -> None:
+    def preset_route(self, route: str, backend: str, output_tokens: float | None, bytes_per_token: float | None, now: float) -> None:
         """As `preset`, for what is learnt per route."""
         learnt = self._on_route(route, backend)
         if output_tokens is not None and learnt.output.value is None:
             learnt.output = learnt.output.observe(output_tokens, now)
-        if learnt.ratio.at == 0.0:
-            learnt.ratio = learnt.ratio.observe(prompt_bytes, input_tokens, now)
+        if bytes_per_token is not None and bytes_per_token > 0.0 and learnt.ratio.at == 0.0:
+            learnt.ratio = learnt.ratio.observe(round(_PRESET_TOKENS * bytes_per_token), _PRESET_TOKENS, now)
 
     def breakers(self, now: float) -> dict[str, str]:
         """Phase of every circuit that has ever been used, for metrics."""

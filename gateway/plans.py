@@ -18,6 +18,7 @@ from serving.views import AdapterView, ReplicaView, stage_of
 
 # Sequences a vLLM replica runs at close to full speed where `--max-num-seqs` does not say: decoding a 7B model is bound by memory up to about this many.
 PRIOR_SLOTS = 16
+_LARGE_PROMPT = 100_000_000
 
 
 def build(config: Config, facts: Facts, prices: PriceBook, now: float) -> FleetView:
@@ -115,18 +116,21 @@ class _Maker:
 
     def hosted(self, name: str, model: str) -> Backend:
         provider = self.config.providers[name]
+        price = self.prices.price(name, provider.kind, model, self.now)
+        large = self.prices.price(name, provider.kind, model, self.now, input_tokens=_LARGE_PROMPT)
         candidate = Candidate(
             backend=backend_name(name, model),
             kind="hosted",
             owner=name,
             model=model,
-            price=self.prices.price(name, provider.kind, model, self.now),
+            price=price,
             context_tokens=self.prices.context_tokens(model, name, provider.kind),
             takes=HOSTED,
             sandbox=provider.sandbox,
         )
         base = str(provider.base_url)
-        return Backend(candidate, (base,), {base: model}, provider_headers(provider), provider_kind=provider.kind)
+        tiered = price is not None and large is not None and (price.input, price.output) != (large.input, large.output)
+        return Backend(candidate, (base,), {base: model}, provider_headers(provider), provider_kind=provider.kind, tiered=tiered)
 
     def base(self, name: str) -> Backend:
         usable = [replica for replica in self.facts.replicas.get(name, ()) if replica.healthy]

@@ -15,7 +15,8 @@ from serving.views import AdapterView, ReplicaView, Stages
 @dataclass(frozen=True, slots=True)
 class Backend:
     """How a candidate is called. `bases` are the addresses its endpoints hang below (one for a provider, one per usable replica of an engine), `names`
-    the model name to send to each; `headers` carry the credentials. `rename` is set where an answer would carry another name than it should."""
+    the model name to send to each; `headers` carry the credentials. `rename` is set where an answer would carry another name than it should.
+    `tiered`: the price depends on the size of the prompt, so the candidate's is that of a small one."""
 
     candidate: Candidate
     bases: tuple[str, ...]
@@ -24,6 +25,7 @@ class Backend:
     slots: int = 0
     rename: Rename | None = None
     provider_kind: str = ""
+    tiered: bool = False
 
 
 @dataclass(frozen=True, slots=True)

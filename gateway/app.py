@@ -1,0 +1,193 @@
+"""The ASGI application of one worker: builds the `Gateway`, opens and closes it with the server's lifespan, and dispatches.
+
+`/v1` and the operational endpoints are plain ASGI (endpoints.py); everything else is FastAPI (admin, dashboard). Nothing here knows about processes.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from fastapi import FastAPI
+from sqlalchemy import Engine
+from starlette.exceptions import HTTPException
+from starlette.requests import Request as StarletteRequest
+from starlette.responses import Response
+
+from gateway import http_errors
+from gateway.admission import MOST_IN_FLIGHT, Admission
+from gateway.asgi import Message, Receive, Scope, Send, answer
+from gateway.config.models import Config
+from gateway.context import Gateway
+from gateway.endpoints import Endpoints
+from gateway.fleet import Fleet
+from gateway.limits import Limits
+from gateway.metrics import Metrics
+from gateway.reload import budgets, price_book, reread
+from gateway.store.spool import Spool
+from gateway.upstream import Upstreams
+from gateway.warmstart import warm_up
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+log = logging.getLogger("breakeven.gateway")
+_ADMIN_PREFIXES = ("/admin", "/dashboard", "/metrics")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What differs between a worker of `serve` and a test. `on_reload` tells the other processes, `clock` is epoch seconds."""
+
+    worker: str = "w0"
+    environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
+    on_reload: Callable[[], None] = lambda: None
+    clock: Callable[[], float] = time.time  # noqa: TID251 - this is the composition root
+    most_in_flight: int = MOST_IN_FLIGHT
+
+
+class App:
+    """The ASGI callable. `state.gateway` is the Gateway."""
+
+    def __init__(self, gateway: Gateway, fallback: FastAPI) -> None:
+        self.state = fallback.state
+        self.gateway = gateway
+        self._endpoints = Endpoints(gateway)
+        self._fallback: ASGIApp = fallback
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One connection event, as ASGI wants it."""
+        if scope["type"] == "http":
+            path = scope["path"]
+            entry = None if self._elsewhere(scope, path) else self._endpoints.find(path)
+            if entry is not None:
+                await self._endpoints.serve(entry, scope, receive, send)
+            elif self._elsewhere(scope, path):
+                await _not_here(send, path)
+            else:
+                await self._fallback(scope, receive, _with_request_id(send))
+        elif scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                await self.start()
+                await send({"type": "lifespan.startup.complete"})
+            else:
+                await self.stop()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+    async def start(self) -> None:
+        """Open what needs a running loop, and learn from what earlier processes saw."""
+        gateway = self.gateway
+        await gateway.fleet.start()
+        await warm_up(gateway)
+
+    async def stop(self) -> None:
+        """Close everything; requests have ended by now."""
+        gateway = self.gateway
+        await gateway.fleet.stop()
+        await gateway.upstream.close()
+        gateway.spool.close()
+
+    def _elsewhere(self, scope: Scope, path: str) -> bool:
+        """Whether a path belongs to the other port, where there are two."""
+        server = self.gateway.config.server
+        if server.admin_port is None or scope.get("server") is None:
+            return False
+        on_admin = scope["server"][1] == server.admin_port
+        return on_admin != path.startswith(_ADMIN_PREFIXES) and path not in {"/healthz", "/readyz"}
+
+
+def create_app(config: Config, database: Engine, options: Options | None = None) -> App:
+    """The application for a configuration and a migrated database. Call it in the process that serves, after any fork."""
+    chosen = options or Options()
+    prices = price_book(config)
+    fallback = _fallback()
+    gateway = Gateway(
+        config=config,
+        database=database,
+        fleet=Fleet(config, database, prices, chosen.clock),
+        prices=prices,
+        spool=Spool(config.server.data_dir / "spool", chosen.worker),
+        metrics=Metrics(),
+        upstream=Upstreams(),
+        limits=Limits(budgets(config)),
+        admission=Admission(chosen.most_in_flight),
+        clock=chosen.clock,
+        started=chosen.clock(),
+        reload=_unset,
+    )
+
+    async def reload() -> Config:
+        fresh = reread(gateway.config, chosen.environ)
+        apply(gateway, fresh)
+        chosen.on_reload()
+        return fresh
+
+    gateway.reload = reload
+    fallback.state.gateway = gateway
+    return App(gateway, fallback)
+
+
+def apply(gateway: Gateway, config: Config) -> None:
+    """Take a checked configuration into force, whole."""
+    gateway.config = config
+    gateway.prices = price_book(config)
+    gateway.limits.budgets = budgets(config)
+    gateway.fleet.replace_config(config, gateway.prices)
+    log.info("configuration %s is in force", config.source)
+
+
+async def _unset() -> Config:
+    raise RuntimeError("reload is set by create_app")
+
+
+def _fallback() -> FastAPI:
+    """Admin API and dashboard."""
+    app = FastAPI(title="Breakeven", version=version("breakeven"), docs_url=None, redoc_url=None, openapi_url=None)
+    with suppress(ImportError):
+        from gateway import admin
+
+        app.include_router(admin.router())
+    with suppress(ImportError, AttributeError, OSError):
+        from gateway import dashboard
+
+        app.include_router(dashboard.router())
+    app.add_exception_handler(HTTPException, _http_error)
+    return app
+
+
+async def _http_error(_request: StarletteRequest, error: Exception) -> Response:
+    """Unknown paths and methods outside `/v1`, in the one error shape."""
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    said = str(error.detail) if isinstance(error, HTTPException) else "Internal error"
+    code = {404: "unknown_url", 405: "method_not_supported"}.get(status)
+    headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
+    return Response(http_errors.body(said, "invalid_request_error", code=code), status, headers, media_type="application/json")
+
+
+async def _not_here(send: Send, path: str) -> None:
+    body = http_errors.body(f"{path} is served on another port of this gateway.", "invalid_request_error", code="unknown_url")
+    await answer(_with_request_id(send), 404, [(b"content-type", b"application/json")], body)
+
+
+def _with_request_id(send: Send) -> Send:
+    async def wrapped(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers: list[Any] = list(message.get("headers", []))
+            headers.append((b"x-request-id", f"req_{secrets.token_hex(16)}".encode()))
+            message = {**message, "headers": headers}
+        await send(message)
+
+    return wrapped

@@ -1,0 +1,103 @@
+"""Sending a begun answer to the client: a whole one at once, a stream as it arrives. After the first byte there is no retry and no switch."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from gateway.answer import head
+from gateway.asgi import ClientGone, Send, answer, send_body, send_start
+from gateway.sse import Meter, error_event
+from router.errors import UpstreamError
+from router.types import Outcome
+
+if TYPE_CHECKING:
+    from gateway.call import Call
+    from gateway.guard import Guard
+    from gateway.run import Run
+    from gateway.upstream import Answer
+
+# After the finish_reason only usage and [DONE] are to come: they are not waited for as long as for a token.
+_TAIL_MS = 2000.0
+# How long the end of an upstream's answer is waited for, so that its connection can be used again, once the client has everything.
+_DRAIN_S = 1.0
+
+
+async def send_whole(run: Run, call: Call, guard: Guard, send: Send) -> None:
+    """The answer as it was received."""
+    received = call.answer.headers.get("content-type", "application/json") if call.answer is not None else "application/json"
+    run.status, run.outcome = call.status or 200, Outcome.OK
+    headers = [(b"content-type", received.encode("latin-1", "replace")), *head(run, cost=True)]
+    run.head_sent = True
+    guard.stop()
+    await answer(send, run.status, headers, call.held)
+
+
+async def send_stream(run: Run, call: Call, guard: Guard, send: Send) -> None:
+    """The events as they arrive. Ends with `[DONE]` where the answer is whole, else with an error event and the outcome `upstream_error`."""
+    upstream, meter = call.answer, call.meter
+    if upstream is None or meter is None:
+        raise RuntimeError("a stream is relayed after its call began")
+    headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"), *head(run)]
+    run.ttft_ms = run.elapsed_ms
+    run.status, run.head_sent = 200, True
+    await send_start(send, 200, headers)
+    out, failure = await _pump(run, call, guard, send)
+    if meter.complete:
+        run.outcome = Outcome.OK
+    else:
+        run.outcome = Outcome.UPSTREAM_ERROR
+        call.error = failure.code if failure is not None else "upstream_stream_error" if meter.error else "upstream_cut"
+        said = failure.message if failure is not None else meter.error or "the stream ended before the answer did"
+        out += error_event(f"{call.name} broke off its answer: {said}. What came so far is incomplete.")
+    guard.stop()
+    await send_body(send, out, more=False)
+    if meter.complete:
+        await _drain(upstream)
+
+
+async def _pump(run: Run, call: Call, guard: Guard, send: Send) -> tuple[bytes, UpstreamError | None]:
+    """Relay until the upstream has nothing more. Returns the last bytes, not sent yet, and what went wrong."""
+    upstream, meter = call.answer, call.meter
+    assert upstream is not None and meter is not None  # noqa: S101, PT018 - checked by the caller; for the type checker
+    out, idle_ms = call.held, run.plan.timeouts.idle_ms
+    call.held = b""
+    try:
+        while not meter.done:
+            if out:
+                await send_body(send, out, more=True)
+                out = b""
+            guard.expect("idle", min(_TAIL_MS, idle_ms) if meter.complete else idle_ms)
+            asked = perf_counter()
+            data = await upstream.read()
+            run.upstream_s += perf_counter() - asked
+            guard.relax()
+            out = meter.feed(data) if data else meter.end()
+            if not data or meter.error is not None:
+                break
+    except UpstreamError as error:
+        return out + meter.end(), error
+    except asyncio.CancelledError:
+        return out + _timed_out(guard, call, meter), UpstreamError(f"nothing came for {idle_ms:.0f} ms", code=f"upstream_timeout:{guard.reason}")
+    return out, None
+
+
+def _timed_out(guard: Guard, call: Call, meter: Meter) -> bytes:
+    """The last bytes after a deadline. Raises where it was none: the client left, or the server is being stopped."""
+    reason = guard.caught()
+    if reason is None:
+        call.error = "interrupted"
+        raise asyncio.CancelledError
+    if reason == "client_gone":
+        call.error = "client_gone"
+        raise ClientGone
+    return meter.end()
+
+
+async def _drain(upstream: Answer) -> None:
+    with suppress(UpstreamError, TimeoutError):
+        async with asyncio.timeout(_DRAIN_S):
+            while await upstream.read():
+                pass

@@ -1,0 +1,37 @@
+"""Reading the configuration again while the gateway runs: checked whole, then applied whole; what needs a restart stays as it was."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+from gateway.config.load import load
+from gateway.config.models import Config
+from gateway.prices import PriceBook
+
+log = logging.getLogger("breakeven.config")
+
+# Sockets, processes and files are made once; a change of these waits for the next start.
+_FIXED = ("host", "port", "admin_port", "workers", "data_dir")
+
+
+def reread(current: Config, environ: Mapping[str, str]) -> Config:
+    """The file's configuration as it may be applied now. ConfigError with every problem when it is not valid."""
+    fresh = load(current.source, environ)
+    kept = {name: getattr(current.server, name) for name in _FIXED}
+    changed = [f"server.{name}" for name in _FIXED if getattr(fresh.server, name) != kept[name]]
+    if fresh.database != current.database:
+        changed.append("database")
+    if changed:
+        log.warning("changes of %s are taken up at the next start", ", ".join(changed))
+    return fresh.model_copy(update={"server": fresh.server.model_copy(update=kept), "database": current.database})
+
+
+def price_book(config: Config) -> PriceBook:
+    """The prices a configuration stands for."""
+    return PriceBook(config.prices, {name: str(provider.base_url) for name, provider in config.providers.items()})
+
+
+def budgets(config: Config) -> dict[str, int]:
+    """Nano-dollars a day of the routes that have a budget."""
+    return {name: limit for name, route in config.routes.items() if (limit := route.budget.nanousd_per_day) is not None}

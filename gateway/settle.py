@@ -1,0 +1,105 @@
+"""The end of every exchange, whichever way it ended: one ledger row, limits, metrics, what was learnt, the capture. Runs once, never waits, never raises for
+a full disk (the spool keeps the record and refuses new requests instead)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gateway.answer import reason
+from gateway.costing import all_hosted, attempt, total
+from gateway.live import Observation
+from gateway.store.captures import Capture, redacted
+from router.types import Exchange, Live, Outcome, Usage
+
+if TYPE_CHECKING:
+    from gateway.call import Call
+    from gateway.run import Run
+
+
+def settle(run: Run) -> Exchange:
+    """Close the books on an exchange whose calls have all ended and are priced."""
+    gateway, now = run.gateway, run.gateway.clock()
+    exchange = _row(run)
+    if run.decision is not None:
+        digest = run.decision.snapshot_digest
+        gateway.spool.snapshot(digest, run.plan.bodies[digest])
+    gateway.spool.settle(exchange, run.decision, _capture(run))
+    gateway.limits.settle(run.hold, exchange.usage.input + exchange.usage.output, exchange.cost_nanousd or 0, now)
+    gateway.metrics.settled(exchange, run.ask.endpoint, run.view.backends)
+    call = run.last
+    if call is not None and exchange.outcome is Outcome.OK and call.usage_state == "provider":
+        _learn(run, call, exchange, now)
+    return exchange
+
+
+def live_of(run: Run, backend: str) -> Live:
+    """What was known of a backend when the decision was made."""
+    found = (live for live in run.decision.live if live.backend == backend) if run.decision is not None else iter(())
+    return next(found, Live(backend))
+
+
+def _row(run: Run) -> Exchange:
+    call = run.last
+    cost, state = total(run.calls)
+    candidate = call.backend.candidate if call is not None else None
+    opportunity = None
+    if candidate is not None and candidate.kind == "local" and run.decision is not None:
+        opportunity = next((scored.cost_nanousd for scored in run.decision.scored if scored.backend == candidate.backend), None)
+    return Exchange(
+        id=run.id,
+        time=run.time,
+        route=run.plan.route,
+        endpoint=run.endpoint,
+        backend=call.name if call is not None else None,
+        adapter_version=candidate.version if candidate is not None else None,
+        key_id=run.key.id if run.key is not None else None,
+        tags=run.wishes.tags,
+        stream=run.ask.stream,
+        status=run.status,
+        outcome=run.outcome,
+        usage=(call.usage if call is not None else None) or Usage(),
+        usage_state=call.usage_state if call is not None else "provider",
+        cost_nanousd=cost,
+        cost_state=state,
+        opportunity_nanousd=opportunity,
+        all_hosted_nanousd=all_hosted(call, run.plan.first_hosted, run.decision) if call is not None and run.decision is not None else None,
+        ttft_ms=run.ttft_ms,
+        total_ms=run.elapsed_ms,
+        overhead_ms=run.overhead_ms,
+        reason=reason(run),
+        decision_id=run.decision.id if run.decision is not None else None,
+        sandbox=candidate.sandbox if candidate is not None else False,
+        attempts=tuple(attempt(each) for each in run.calls),
+        prompt_bytes=run.features.prompt_bytes,
+    )
+
+
+def _learn(run: Run, call: Call, exchange: Exchange, now: float) -> None:
+    usage, decision = call.usage or Usage(), run.decision
+    predicted = next((scored.latency_ms for scored in decision.scored if scored.backend == call.name), None) if decision is not None else None
+    run.gateway.fleet.board.learn(
+        run.plan.name,
+        call.backend.candidate,
+        Observation(
+            prompt_bytes=run.features.prompt_bytes,
+            input_tokens=usage.input or None,
+            cached_tokens=usage.cached,
+            # `n` answers are made side by side: what is learnt is the length of one
+            output_tokens=None if run.ask.endpoint == "embeddings" else round(usage.output / run.features.n),
+            ttft_ms=call.ttft_ms,
+            total_ms=call.total_ms or 0.0,
+            predicted_ms=predicted,
+            saved_nanousd=exchange.all_hosted_nanousd,
+            slots=call.backend.slots,
+        ),
+        now,
+    )
+
+
+def _capture(run: Run) -> Capture | None:
+    call = run.last
+    if not run.keep_text or run.outcome is not Outcome.OK or call is None or call.transcript is None:
+        return None
+    said = call.transcript
+    capture = Capture(run.id, run.plan.route, run.time, dict(run.ask.body), said.text, call.finish_reason, call.name, said.tool_calls)
+    return redacted(capture, run.plan.capture.redact)

@@ -1,0 +1,47 @@
+"""What a new process takes over from the ledger: how its backends did lately, and what was spent today. Read once at the start; nothing is written."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from gateway.store import costs, observations
+from gateway.store.period import Period
+from serving.database import reading
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from gateway.context import Gateway
+    from gateway.store.observations import Observation
+
+_DAY_S = 86_400.0
+
+
+async def warm_up(gateway: Gateway) -> None:
+    """Fill the estimators and the budgets of a gateway that has answered nothing yet."""
+    now = gateway.clock()
+    seen, routes, keys = await asyncio.to_thread(_read, gateway.database, now)
+    for each in seen:
+        _take(gateway, each, now)
+    gateway.limits.preset(routes, keys, now)
+
+
+def _read(database: Engine, now: float) -> tuple[list[Observation], dict[str, int], dict[str, int]]:
+    today = Period(now - now % _DAY_S)
+    with reading(database) as conn:
+        seen = observations.recent(conn, now)
+        spent = [{row[name]: row["hosted_nanousd"] for row in costs.report(conn, (name,), today)["data"]} for name in ("route", "key")]
+    routes, keys = ({str(name): amount for name, amount in each.items() if name is not None and amount} for each in spent)
+    return seen, routes, keys
+
+
+def _take(gateway: Gateway, seen: Observation, now: float) -> None:
+    board = gateway.fleet.board
+    ttft_ms, tpot_ms = seen.ttft_ms, seen.tpot_ms
+    if seen.total_ms is not None and seen.output_tokens is not None:
+        # whole answers do not show their first token: as in live.py, it is taken to be as long as any other
+        ttft_ms = seen.total_ms / (seen.output_tokens + 1) if ttft_ms is None else ttft_ms
+        tpot_ms = max(seen.total_ms - ttft_ms, 0.0) / seen.output_tokens if tpot_ms is None and seen.output_tokens else tpot_ms
+    board.preset(seen.backend, ttft_ms, tpot_ms, seen.total_ms, now)
+    board.preset_route(seen.route, seen.backend, seen.output_tokens, seen.bytes_per_token, now)
