@@ -1,4 +1,4 @@
-"""What it cost: sums over the ledger by route, backend, key, tag, day or hour. Reads only.
+"""What it cost: sums over the ledger by route, backend, key, tag and time. Reads only.
 
 Here: the cost report (design 4.3) and the shape of its rows. Not here: percentiles (latencies.py), the GPU bill (gpu.py).
 
@@ -22,16 +22,16 @@ from router.errors import RequestError
 from router.money import usd
 from router.types import Outcome
 
-GROUPS = ("route", "backend", "key", "tag", "day", "hour")
+GROUPS = ("route", "backend", "key", "tag", "day", "hour", "quarter_hour", "minute")
 _MONEY = ("hosted", "local_amortised", "local_opportunity", "all_hosted", "saved")
-_MINUTES = {"day": 1440, "hour": 60}
+_MINUTES = {"day": 1440, "hour": 60, "quarter_hour": 15, "minute": 1}
 
 
 def report(conn: Connection, group_by: Sequence[str], period: Period) -> dict[str, Any]:
     """The cost report as it goes out: a list object whose rows carry the group's keys, with the idle GPU cost and the unpriced requests on top.
 
     By `tag` a request counts under each of its tags (`name=value`) and under null when it has none, so those rows do not sum to the total. `day` is
-    a date, `hour` an instant. Raises RequestError for a group that does not exist.
+    a date, the finer steps an instant. Raises RequestError for a group that does not exist.
     """
     groups = _checked(group_by)
     rows = conn.execute(_query(conn, groups, period)).mappings().all()
@@ -62,8 +62,8 @@ def _checked(group_by: Sequence[str]) -> tuple[str, ...]:
     unknown = [name for name in groups if name not in GROUPS]
     if unknown:
         raise RequestError(f"`group_by` has {', '.join(unknown)}; it takes {', '.join(GROUPS)}, separated by commas", param="group_by")
-    if {"day", "hour"} <= set(groups):
-        raise RequestError("`group_by` takes either day or hour", param="group_by")
+    if len(_MINUTES.keys() & set(groups)) > 1:
+        raise RequestError(f"`group_by` takes one of {', '.join(_MINUTES)}", param="group_by")
     return groups
 
 
