@@ -1,6 +1,7 @@
-"""The command line and composition root: one thin function per command; rooms are imported inside the commands, so that `breakeven --help` stays fast.
+"""The command line and composition root: one thin function per command; rooms are imported inside the commands, so that `--help` stays fast.
 
-Exit codes: 0 done, 1 ran and failed or refused, 2 flags, configuration or recipe wrong, 130 interrupted. With `--json`: one document on stdout, progress on stderr.
+Exit codes: 0 done, 1 ran and failed or refused, 2 flags, configuration or recipe wrong, 130 interrupted. With `--json`: one document on stdout,
+progress on stderr.
 Not here: what the commands do (the rooms) and how documents look to people (gateway/terminal.py).
 """
 
@@ -11,30 +12,35 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import click
 import typer
 
-from router.errors import BreakevenError, ConfigError, Problem
+from router.errors import BreakevenError, ConfigError
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from gateway.config.models import Config
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__.splitlines()[0] if __doc__ else None)
-dataset_app = typer.Typer(no_args_is_help=True, help="Build, check and preview training data.")
-adapters_app = typer.Typer(no_args_is_help=True, help="Add, load, promote, roll back and retire adapter versions.")
-keys_app = typer.Typer(no_args_is_help=True, help="API keys of the gateway.")
+_HELP = "Answers each request with the cheapest model that is good enough and fast enough, and says whether training your own is worth it."
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=_HELP)
+dataset__HELP = "Answers each request with the cheapest model that is good enough and fast enough, and says whether training your own is worth it."
+app = typer.Typer(no_args_is_help=True, help="Build, check and preview training data.")
+adapters__HELP = "Answers each request with the cheapest model that is good enough and fast enough, and says whether training your own is worth it."
+app = typer.Typer(no_args_is_help=True, help="Add, load, promote, roll back and retire adapter versions.")
+keys__HELP = "Answers each request with the cheapest model that is good enough and fast enough, and says whether training your own is worth it."
+app = typer.Typer(no_args_is_help=True, help="API keys of the gateway.")
 app.add_typer(dataset_app, name="dataset")
 app.add_typer(adapters_app, name="adapters")
 app.add_typer(keys_app, name="keys")
 
 ConfigPath = Annotated[Path | None, typer.Option("-c", "--config", help="Configuration file (default: BREAKEVEN_CONFIG, else ./breakeven.yaml).")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
-Actor = os.environ.get("USER") or "cli"
+# typer carries its own click and exports only this leaf of its usage errors.
+_UsageError: Any = typer.BadParameter.__base__
 
 
 def main() -> None:
@@ -45,14 +51,11 @@ def main() -> None:
     try:
         result = app(standalone_mode=False)
         code = result if isinstance(result, int) else 0
-    except click.exceptions.NoArgsIsHelpError as error:
-        error.show()
-        code = 2
-    except click.ClickException as error:
+    except _UsageError as error:
         code = terminal.failure(ConfigError(error.format_message()), as_json)
     except BreakevenError as error:
         code = terminal.failure(error, as_json)
-    except (KeyboardInterrupt, click.exceptions.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         code = terminal.failure(BreakevenError("interrupted"), as_json, code=130)
     sys.exit(code)
 
@@ -85,6 +88,28 @@ def _show(document: Any, as_json: bool, human: Callable[[Any], None]) -> None:
         human(document)
 
 
+def _instant(text: str | None) -> float | None:
+    if text is None:
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ConfigError(f"--expires-at {text!r} is not RFC 3339; write 2027-01-31T12:00:00Z") from error
+    return found.replace(tzinfo=found.tzinfo or UTC).timestamp()
+
+
+def _json_file(path: Path) -> dict[str, Any]:
+    import orjson
+
+    try:
+        found = orjson.loads(path.read_bytes())
+    except (OSError, orjson.JSONDecodeError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+    if not isinstance(found, dict):
+        raise ConfigError(f"{path}: a request body is a JSON object")
+    return found
+
+
 @app.command(epilog="Example: breakeven serve -c breakeven.yaml --port 8080")
 def serve(config: ConfigPath = None, port: int | None = None, workers: int | None = None) -> int:
     """Run the gateway: data-plane workers and the controller."""
@@ -99,30 +124,42 @@ def check(config: ConfigPath = None, json: Json = False) -> None:
     from gateway import terminal
 
     found = _config(config)
-    _show({"ok": True, "file": str(found.source), "routes": sorted(found.routes), "problems": []}, json, terminal.checked)
+    document = {"ok": True, "file": str(found.source), "routes": sorted(found.routes), "problems": [], "warnings": [w.as_dict() for w in found.warnings]}
+    _show(document, json, terminal.checked)
 
 
 @app.command(epilog="Example: breakeven explain support-triage --file request.json")
 def explain(
-    route: str, file: Annotated[Path | None, typer.Option("--file", help="A chat request body; default: a one-line question.")] = None, config: ConfigPath = None, json: Json = False
+    route: str,
+    file: Annotated[Path | None, typer.Option("--file", help="A chat request body; default: a one-line question.")] = None,
+    config: ConfigPath = None,
+    json: Json = False,
 ) -> None:
-    """Say which candidate a request would go to and why, without sending it; asks the running gateway, else computes it from the database."""
-    from gateway import terminal
-    from gateway.admin.client import explain as ask
+    """Say which candidate a request would go to and why, without sending it: asked of the running gateway, else computed from the database."""
+    from gateway import remote, terminal
 
-    _show(ask(_config(config), os.environ, route, file), json, terminal.decision)
+    found = _config(config)
+    body = _json_file(file) if file else {"messages": [{"role": "user", "content": "What would happen to this request?"}]}
+    with _database(found) as engine:
+        _show(remote.explain(found, os.environ, engine, route, body, time.time()), json, terminal.decision)
 
 
-@app.command(epilog="Example: breakeven replay dec_01J…")
+@app.command(epilog="Example: breakeven replay dec_0190f3a2")
 def replay(decision_id: str, config: ConfigPath = None, json: Json = False) -> int:
     """Make a recorded decision again from its record; exit code 1 when the choice differs."""
     from gateway import terminal
-    from gateway.admin.decisions import replayed
+    from gateway.admin import shapes
+    from gateway.store import decisions
+    from router import record
 
     with _database(_config(config)) as engine, engine.connect() as conn:
-        document = replayed(conn, decision_id)
+        found = decisions.get(conn, decision_id)
+    if found is None:
+        raise BreakevenError(f"there is no decision {decision_id!r}; the header x-breakeven-decision and /admin/exchanges show their ids")
+    made, same = record.replay(*found)
+    document = shapes.ReplayBody(**shapes.decision(made, found[1]), same=same).model_dump(mode="json")
     _show(document, json, terminal.decision)
-    return 0 if document["same"] else 1
+    return 0 if same else 1
 
 
 @app.command(epilog="Example: breakeven sandbox --port 9090 --error-rate 0.05")
@@ -130,15 +167,30 @@ def sandbox(
     host: str = "127.0.0.1",
     port: int = 9090,
     answers: Annotated[Path | None, typer.Option(help="JSONL of {messages, answer}: reference answers.")] = None,
+    model: Annotated[list[str] | None, typer.Option(help="A model it has (repeat).")] = None,
     error_rate: Annotated[float, typer.Option(help="Share of wrong but well-formed answers.")] = 0.0,
     latency_ms: Annotated[float, typer.Option(help="Median time to the first token.")] = 180.0,
+    token_ms: Annotated[float, typer.Option(help="Median time of each token after it.")] = 2.0,
     seed: int = 1,
     api_key: Annotated[str | None, typer.Option(help="Refuse any other key with 401.")] = None,
 ) -> None:
     """An OpenAI-compatible provider to try things against: scripted answers, latency, faults. Everything it says is labelled sandbox."""
-    from gateway.sandbox import run
+    from gateway import terminal
+    from gateway.sandbox import SandboxOptions, load
+    from gateway.sandbox import serve as run
+    from gateway.sandbox.options import MODELS
 
-    run(host=host, port=port, answers=answers, error_rate=error_rate, latency_ms=latency_ms, seed=seed, api_key=api_key)
+    options = SandboxOptions(
+        models=tuple(model or MODELS),
+        references=tuple(load(answers)) if answers else (),
+        error_rate=error_rate,
+        ttft_ms=latency_ms,
+        token_ms=token_ms,
+        jitter=0.25,
+        seed=seed,
+        api_key=api_key,
+    )
+    run(options, host, port, lambda running: terminal.line(f"sandbox provider at {running.base_url} (models: {', '.join(options.models)}); Ctrl-C stops it"))
 
 
 @app.command(epilog="Example: breakeven prices --model gpt-4o-mini")
@@ -165,37 +217,51 @@ def keys_create(
 ) -> None:
     """Create a key; the secret is shown once and stored hashed."""
     from gateway import terminal
-    from gateway.admin.keys import created, spec
+    from gateway.admin.keys import CreatedKey, shape
+    from gateway.store import keys
+    from router.money import parse_usd
+    from serving.database import writing
 
-    wanted = spec(name=name, routes=route, models=model, rpm=rpm, tpm=tpm, concurrency=concurrency, usd_per_day=usd_per_day, expires_at=expires_at)
-    with _database(_config(config)) as engine, engine.begin() as conn:
-        document = created(conn, wanted, time.time())
-    _show(document, json, terminal.key_created)
+    spec = keys.KeySpec(
+        name=name,
+        routes=tuple(route) if route else None,
+        models=tuple(model) if model else None,
+        rpm=rpm,
+        tpm=tpm,
+        concurrency=concurrency,
+        nanousd_per_day=parse_usd(usd_per_day) if usd_per_day else None,
+        expires_at=_instant(expires_at),
+    )
+    with _database(_config(config)) as engine, writing(engine) as conn:
+        key, secret = keys.create(conn, spec, time.time())
+    _show(CreatedKey(**shape(key, time.time()), key=secret).model_dump(mode="json"), json, terminal.key_created)
 
 
 @keys_app.command("list", epilog="Example: breakeven keys list")
 def keys_list(config: ConfigPath = None, json: Json = False) -> None:
     """List keys: names, prefixes, limits; never secrets."""
     from gateway import terminal
-    from gateway.admin.keys import listed
+    from gateway.admin.keys import KeyBody, shape
+    from gateway.admin.shapes import Listed
+    from gateway.store import keys
 
     with _database(_config(config)) as engine, engine.connect() as conn:
-        document = listed(conn)
-    _show(document, json, terminal.table)
+        found = tuple(KeyBody(**shape(key, time.time())) for key in keys.listed(conn))
+    _show(Listed[KeyBody](data=found).model_dump(mode="json"), json, terminal.keys)
 
 
-@keys_app.command("revoke", epilog="Example: breakeven keys revoke key_01J…")
+@keys_app.command("revoke", epilog="Example: breakeven keys revoke key_4f1d2c3b5a697887")
 def keys_revoke(key_id: str, config: ConfigPath = None, json: Json = False) -> None:
     """Revoke a key everywhere within a second."""
     from gateway import terminal
-    from gateway.admin.keys import revoked
+    from gateway.admin.keys import KeyBody, shape
+    from gateway.store import keys
+    from serving.database import writing
 
-    with _database(_config(config)) as engine, engine.begin() as conn:
-        document = revoked(conn, key_id, time.time())
-    _show(document, json, terminal.record)
+    with _database(_config(config)) as engine, writing(engine) as conn:
+        key = keys.revoke(conn, key_id, time.time())
+    _show(KeyBody(**shape(key, time.time())).model_dump(mode="json"), json, terminal.record)
 
 
 if __name__ == "__main__":
     main()
-
-__all__ = ["Problem", "main"]

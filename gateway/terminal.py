@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from router.errors import AdapterRefused, BreakevenError, ConfigError, DataError
+from router.errors import AdapterRefused, BreakevenError, ConfigError, DataError, Problem
 
 
 def document(value: Any) -> None:
@@ -74,7 +74,8 @@ def rows(found: Sequence[Mapping[str, Any]], columns: Sequence[str], empty: str 
         table.add_column(column.replace("_", " "), overflow="fold")
     for row in found:
         table.add_row(*(_cell(row.get(column)) for column in columns))
-    Console().print(table)
+    # A pipe has no width: give it room instead of folding numbers.
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
 
 
 def record(value: Mapping[str, Any]) -> None:
@@ -87,6 +88,8 @@ def record(value: Mapping[str, Any]) -> None:
 def checked(found: Mapping[str, Any]) -> None:
     """What `breakeven check` says of a valid file."""
     line(f"{found['file']}: valid; routes: {', '.join(found['routes'])}")
+    for warning in found["warnings"]:
+        line(f"  note: {Problem(**warning)}")
 
 
 def key_created(found: Mapping[str, Any]) -> None:
@@ -98,7 +101,7 @@ def keys(found: Mapping[str, Any]) -> None:
     """The keys there are."""
     rows(
         found["data"],
-        ("id", "name", "prefix", "routes", "models", "rpm", "tpm", "concurrency", "usd_per_day", "expires_at", "revoked_at"),
+        ("id", "name", "prefix", "routes", "models", "rpm", "tpm", "concurrency", "per_day_usd", "expires_at", "revoked_at"),
         "no keys yet: breakeven keys create NAME",
     )
 

@@ -79,7 +79,7 @@ async def create(gateway: InGateway, body: NewKey) -> CreatedKey:
     now = gateway.clock()
     key, secret = await asyncio.to_thread(_create, gateway, body, now)
     await gateway.fleet.refresh(force=True)
-    return CreatedKey(**_shape(key, now), key=secret)
+    return CreatedKey(**shape(key, now), key=secret)
 
 
 @router.get("/keys")
@@ -87,7 +87,7 @@ def listed(gateway: InGateway) -> Listed[KeyBody]:
     """Every key, revoked ones included, oldest first."""
     with reading(gateway.database) as conn:
         found = keys.listed(conn)
-    return Listed[KeyBody](data=tuple(KeyBody(**_shape(key, gateway.clock())) for key in found))
+    return Listed[KeyBody](data=tuple(KeyBody(**shape(key, gateway.clock())) for key in found))
 
 
 @router.delete("/keys/{key_id}")
@@ -119,6 +119,7 @@ def _revoke(gateway: Gateway, key_id: str) -> None:
         keys.revoke(conn, key_id, gateway.clock())
 
 
-def _shape(key: Key, now: float) -> dict[str, Any]:
+def shape(key: Key, now: float) -> dict[str, Any]:
+    """The fields of a KeyBody."""
     same = ("id", "name", "prefix", "routes", "models", "rpm", "tpm", "concurrency", "expires_at", "created_at", "revoked_at")
     return {name: getattr(key, name) for name in same} | shapes.money("per_day", key.nanousd_per_day) | {"usable": key.usable(now)}
