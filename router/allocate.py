@@ -35,9 +35,7 @@ def spread(total: int, weights: Sequence[int]) -> list[int]:
     return parts if total >= 0 else [-part for part in parts]
 
 
-def minute_allocation(
-    gpu_nanousd: int, seconds_up: float, requests: Sequence[Work], window: tuple[float, float] | None = None
-) -> tuple[dict[str, int], int]:
+def minute_allocation(gpu_nanousd: int, seconds_up: float, requests: Sequence[Work], window: tuple[float, float] | None = None) -> tuple[dict[str, int], int]:
     """Who pays how much of a GPU bill of `gpu_nanousd` for `seconds_up` seconds: ({id: nano-dollars}, idle), summing exactly to the bill.
 
     Busy is the union of the intervals in flight; its share of the bill is spread by work, the rest is idle. With `window` (start, end) requests are cut to

@@ -80,9 +80,7 @@ def on_result(state: BreakerState, ok: bool, slow: bool, now: float) -> BreakerS
 def on_retry_after(state: BreakerState, until: float) -> BreakerState:
     """The state after the backend asked not to be called before `until`. An earlier request for a longer pause stands."""
     later = until if state.retry_at is None else max(state.retry_at, until)
-    return BreakerState(
-        state.opened, state.open_until, state.open_s, state.probes, state.calls, state.bad, state.slow, state.bad_in_a_row, state.at, later
-    )
+    return BreakerState(state.opened, state.open_until, state.open_s, state.probes, state.calls, state.bad, state.slow, state.bad_in_a_row, state.at, later)
 
 
 def _count(state: BreakerState, ok: bool, slow: bool, now: float) -> BreakerState:

@@ -13,8 +13,8 @@ from statistics import NormalDist
 from typing import NamedTuple
 
 from router import latency
-from router.policy import Row, expected_output, miss_price, prior_output, rank, weigh
-from router.types import Decision, Live, Snapshot, Why
+from router.policy import Row, expected_output, miss_price, prior_output, rank, tied, weigh
+from router.types import Decision, Live, Snapshot
 
 Flip = dict[str, object]
 _NORMAL = NormalDist()
@@ -34,7 +34,8 @@ def flips(decision: Decision, snapshot: Snapshot) -> list[Flip]:
     found = _gates(decision, rows, chosen)
     if chosen is None or len(decision.order) == 1:
         return found
-    if decision.reason is Why.EXPLORE_TIE:
+    feasible = [i for i, scored in enumerate(decision.scored) if scored.feasible]
+    if tied(sorted(feasible, key=lambda i: rank(rows[i], i)), rows) > 1:
         return [*found, _flip("seed", None, decision.seed, None, decision.order[1])]
     levers = _Levers(decision, snapshot, states, rows, chosen)
     if chosen not in levers.known:

@@ -47,12 +47,14 @@ def decide(features: Features, snapshot: Snapshot, live: Mapping[str, Live], now
     dropped = drops(features, snapshot, states, now)
     rows = weigh(features, snapshot, states)
     order = sorted((i for i, drop in enumerate(dropped) if drop is None), key=lambda i: rank(rows[i], i))
-    tie = _toss(order, rows, seed) if len(order) > 1 else False
+    near = tied(order, rows) if len(order) > 1 else 1
+    if near > 1:
+        order.insert(0, order.pop(mix(seed) % near))
     return Decision(
         decision_id,
         snapshot.route,
         tuple([candidates[i].backend for i in order]),
-        _why(snapshot, order, rows, dropped, tie) if order else None,
+        _why(snapshot, order, rows, dropped, near > 1) if order else None,
         tuple([_scored(candidates[i], rows[i], dropped[i]) for i in range(len(rows))]),
         features,
         tuple(states),
@@ -123,21 +125,18 @@ def rank(row: Row, index: int) -> tuple[bool, float, float, float, int]:
     return (False, row.score, row.p_miss, late, index)
 
 
-def _toss(order: list[int], rows: list[Row], seed: int) -> bool:
-    """Moves one of the near-ties to the front by the seed; whether there was anything to toss for. Free candidates are ordered by risk and latency instead."""
+def tied(order: list[int], rows: list[Row]) -> int:
+    """How many of the first in order (by rank) are one price: 1 means no tie. Free candidates are ordered by risk and latency, they are never a tie."""
     best = rows[order[0]]
     if not best.score or best.p_miss >= TIE_P_MISS:
-        return False
+        return 1
     near = 1
     while near < len(order):
         row = rows[order[near]]
         if row.score is None or row.score - best.score > TIE * row.score or row.p_miss >= TIE_P_MISS:
             break
         near += 1
-    if near == 1:
-        return False
-    order.insert(0, order.pop(mix(seed) % near))
-    return True
+    return near
 
 
 def _why(snapshot: Snapshot, order: list[int], rows: list[Row], dropped: list[str | None], tie: bool) -> Why:

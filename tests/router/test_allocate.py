@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -29,7 +30,7 @@ def test_nothing_is_lost_or_made(total: int, given_weights: list[int]) -> None:
 def test_more_work_never_pays_less(total: int, given_weights: list[int]) -> None:
     """Parts are ordered as weights are."""
     paid = sorted(zip(given_weights, (abs(part) for part in spread(total, given_weights)), strict=True))
-    assert all(a[1] <= b[1] for a, b in zip(paid, paid[1:], strict=False) if a[0] < b[0])
+    assert all(a[1] <= b[1] for a, b in pairwise(paid) if a[0] < b[0])
 
 
 def test_the_rest_goes_to_the_largest_remainders() -> None:
@@ -44,7 +45,7 @@ def test_the_rest_goes_to_the_largest_remainders() -> None:
 @pytest.mark.parametrize(("total", "bad"), [(1, []), (1, [1, -1])])
 def test_what_cannot_be_spread_is_refused(total: int, bad: Sequence[int]) -> None:
     """Nobody to pay, or a negative share."""
-    with pytest.raises(ValueError, match="spread|negative"):
+    with pytest.raises(ValueError, match=r"spread|negative"):
         spread(total, bad)
 
 

@@ -83,7 +83,7 @@ def test_a_longer_pause_asked_for_before_stands() -> None:
     state = on_retry_after(BreakerState(), 160.0)
     assert on_retry_after(state, 130.0).retry_at == 160.0
     assert on_retry_after(state, 190.0).retry_at == 190.0
-    opened, now = after("xxxxx", state)
+    opened, _ = after("xxxxx", state)
     assert opened.retry_at == 160.0
     closed, _ = after("..", opened, opened.open_until)
     assert closed.retry_at == 160.0

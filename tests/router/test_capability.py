@@ -49,7 +49,10 @@ def chat(**fields: Any) -> dict[str, Any]:
         (chat(modalities=["text", "audio"], audio={"voice": "alloy", "format": "wav"}), {"audio"}),
         (chat(modalities=["text"]), set()),
         ({"messages": [{"role": "developer", "content": "Be brief"}, *HELLO]}, {"developer_role"}),
-        ({"messages": [{"role": "user", "content": [{"type": "text", "text": "what is this"}, {"type": "image_url", "image_url": {"url": "data:"}}]}]}, {"vision"}),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "text", "text": "what is this"}, {"type": "image_url", "image_url": {"url": "data:"}}]}]},
+            {"vision"},
+        ),
         ({"messages": [{"role": "user", "content": [{"type": "input_audio", "input_audio": {"data": "", "format": "wav"}}]}]}, {"audio"}),
         ({"messages": [{"role": "user", "content": [{"type": "file", "file": {"file_id": "f"}}]}]}, {"files"}),
         ({"prompt": "Once", "best_of": 3, "suffix": "end"}, {"completions", "best_of", "suffix"}),
@@ -80,9 +83,13 @@ def test_fields_of_the_future_exclude_nobody(extra: dict[str, int]) -> None:
 
 
 json_values: st.SearchStrategy[Any] = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=5), lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3), max_leaves=8
-)  # fmt: skip
-fields = st.sampled_from(["messages", "tools", "response_format", "modalities", "n", "stop", "logit_bias", "service_tier", "prompt", "input", "verbosity", "seed"])
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+fields = st.sampled_from(
+    ["messages", "tools", "response_format", "modalities", "n", "stop", "logit_bias", "service_tier", "prompt", "input", "verbosity", "seed"]
+)
 
 
 @given(st.dictionaries(fields, json_values))

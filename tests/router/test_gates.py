@@ -21,9 +21,7 @@ def dropped(conversation: int, *candidates: Candidate, pinned: bool = False, sta
     return drops(features, Snapshot("r", candidates, pinned=pinned), states or [quick(c.backend) for c in candidates], NOW)
 
 
-@pytest.mark.parametrize(
-    ("needs", "reason"), [({"tools"}, None), ({"logit_bias"}, "capability:logit_bias"), ({"tools", "store", "audio"}, "capability:audio")]
-)
+@pytest.mark.parametrize(("needs", "reason"), [({"tools"}, None), ({"logit_bias"}, "capability:logit_bias"), ({"tools", "store", "audio"}, "capability:audio")])
 def test_an_engine_is_asked_only_what_it_takes(needs: set[str], reason: str | None) -> None:
     """The drop names one missing capability, always the same one; hosted takes all of these."""
     features = replace(HELLO, needs=frozenset(needs))

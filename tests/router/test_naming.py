@@ -99,7 +99,22 @@ def test_backend_names_are_written_one_way() -> None:
     assert backend_name("local", "t", 3) == "local/t@3"
 
 
-@pytest.mark.parametrize(("name", "good"), [("a", True), ("A.b-c_9", True), ("a" * 63, True), ("a" * 64, False), ("", False), ("-a", False), ("..", False), ("a/b", False), ("a@1", False), ("a\n", False), ("ä", False)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "good"),
+    [
+        ("a", True),
+        ("A.b-c_9", True),
+        ("a" * 63, True),
+        ("a" * 64, False),
+        ("", False),
+        ("-a", False),
+        ("..", False),
+        ("a/b", False),
+        ("a@1", False),
+        ("a\n", False),
+        ("ä", False),
+    ],
+)
 def test_names_are_safe_in_paths_and_labels(name: str, good: bool) -> None:
     """No slash, no @, no dots first, nothing that is not ASCII."""
     assert valid_name(name) is good

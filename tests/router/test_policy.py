@@ -125,8 +125,15 @@ def test_work_that_displaces_dearer_work_has_a_price() -> None:
 
 @pytest.mark.parametrize(
     ("displaced", "risk", "reason"),
-    [(0.6, 0.5, Why.CAPACITY_PRICE), (0.5, 0.6, Why.SLO_RISK), (3.0, 2.0, Why.CAPACITY_PRICE), (2.0, 3.0, Why.SLO_RISK), (0.5, 1.5, Why.SLO_RISK), (1.5, 0.5, Why.CAPACITY_PRICE)],
-)  # fmt: skip
+    [
+        (0.6, 0.5, Why.CAPACITY_PRICE),
+        (0.5, 0.6, Why.SLO_RISK),
+        (3.0, 2.0, Why.CAPACITY_PRICE),
+        (2.0, 3.0, Why.SLO_RISK),
+        (0.5, 1.5, Why.SLO_RISK),
+        (1.5, 0.5, Why.CAPACITY_PRICE),
+    ],
+)
 def test_where_risk_and_capacity_both_count_the_decisive_or_larger_one_is_named(displaced: float, risk: float, reason: Why) -> None:
     """Both needed, each enough, or one alone: in units of the hosted price, with an engine that is certainly late."""
     hosted = 500 * 150 + 80 * 600
@@ -226,7 +233,7 @@ def test_gates_hold_whatever_the_savings(given_world: World, seed: int) -> None:
     for candidate in snapshot.candidates:
         state = live[candidate.backend]
         closed = candidate.adapter is not None and (candidate.version is None or candidate.stage in (Stage.BLOCKED, Stage.SHADOW))
-        waiting = state.retry_at is not None and NOW < state.retry_at
+        waiting = state.retry_at is not None and state.retry_at > NOW
         if closed or waiting or not features.needs <= candidate.takes or not state.healthy or state.breaker == "open":
             assert candidate.backend not in order
 

@@ -91,7 +91,17 @@ def test_older_and_newer_records_are_read() -> None:
     assert from_dict(Snapshot, data) == world(MINI)[0]
 
 
-@pytest.mark.parametrize("data", [{}, {"route": "r"}, {"route": "r", "candidates": 3}, {"route": "r", "candidates": [{"backend": "x", "stage": "odd"}]}, {"route": "r", "candidates": ["x"]}, []])  # fmt: skip
+@pytest.mark.parametrize(
+    "data",
+    [
+        {},
+        {"route": "r"},
+        {"route": "r", "candidates": 3},
+        {"route": "r", "candidates": [{"backend": "x", "stage": "odd"}]},
+        {"route": "r", "candidates": ["x"]},
+        [],
+    ],
+)
 def test_what_is_no_record_is_refused(data: Any) -> None:
     """The error says of what it is no record."""
     with pytest.raises(DataError, match="snapshot"):

@@ -10,8 +10,12 @@ from router.capability import HOSTED, VLLM
 from router.types import Candidate, Features, Live, Price, Slo, Snapshot, Stage
 
 NOW = 1_800_000_000.0
-MINI = Candidate("openai/gpt-4o-mini", "hosted", "openai", "gpt-4o-mini", price=Price(150_000_000, 600_000_000, 75_000_000), context_tokens=128_000, takes=HOSTED)
-LARGE = Candidate("openai/gpt-4o", "hosted", "openai", "gpt-4o", price=Price(2_500_000_000, 10_000_000_000, 1_250_000_000), context_tokens=128_000, takes=HOSTED)
+MINI = Candidate(
+    "openai/gpt-4o-mini", "hosted", "openai", "gpt-4o-mini", price=Price(150_000_000, 600_000_000, 75_000_000), context_tokens=128_000, takes=HOSTED
+)
+LARGE = Candidate(
+    "openai/gpt-4o", "hosted", "openai", "gpt-4o", price=Price(2_500_000_000, 10_000_000_000, 1_250_000_000), context_tokens=128_000, takes=HOSTED
+)
 UNPRICED = Candidate("house/llm", "hosted", "house", "llm", takes=HOSTED)
 BASE = Candidate("local", "local", "local", "local", takes=VLLM, context_tokens=4096)
 TRIAGE = Candidate("local/triage@3", "local", "local", "local/triage@3", adapter="triage", version=3, takes=VLLM, context_tokens=4096)
@@ -41,8 +45,15 @@ prices = st.builds(Price, st.integers(1, 10**10), st.integers(1, 10**11), st.non
 slos = st.builds(Slo, st.none() | st.floats(10, 5_000), st.none() | st.floats(100, 50_000), st.sampled_from([0.9, 0.95, 0.99]))
 needs = st.frozensets(st.sampled_from(["tools", "json_schema", "logit_bias", "audio", "n"]), max_size=2)
 features = st.builds(
-    Features, st.integers(0, 100_000), st.none() | st.integers(1, 8_000), st.integers(1, 3), st.booleans(), needs, st.integers(0, 2**63), st.none() | st.floats(10, 50_000)
-)  # fmt: skip
+    Features,
+    st.integers(0, 100_000),
+    st.none() | st.integers(1, 8_000),
+    st.integers(1, 3),
+    st.booleans(),
+    needs,
+    st.integers(0, 2**63),
+    st.none() | st.floats(10, 50_000),
+)
 
 
 @st.composite
@@ -71,12 +82,20 @@ def candidates(draw: st.DrawFn, index: int) -> Candidate:
     """Any candidate; names are told apart by `index`."""
     if draw(st.booleans()):
         return Candidate(
-            f"openai/m{index}", "hosted", "openai", f"m{index}", price=draw(st.none() | prices), takes=HOSTED, context_tokens=draw(st.none() | st.integers(500, 200_000))
-        )  # fmt: skip
+            f"openai/m{index}",
+            "hosted",
+            "openai",
+            f"m{index}",
+            price=draw(st.none() | prices),
+            takes=HOSTED,
+            context_tokens=draw(st.none() | st.integers(500, 200_000)),
+        )
     version = draw(st.none() | st.just(index + 1))
     name = f"local/a@{version}" if version is not None else f"local/b{index}"
     stage = draw(st.sampled_from([Stage.OPEN, Stage.OPEN, Stage.OPEN, *Stage]))
-    return Candidate(name, "local", "local", name, adapter="a", version=version, stage=stage, canary_percent=draw(st.floats(0, 100)), takes=VLLM, context_tokens=8_192)
+    return Candidate(
+        name, "local", "local", name, adapter="a", version=version, stage=stage, canary_percent=draw(st.floats(0, 100)), takes=VLLM, context_tokens=8_192
+    )
 
 
 @st.composite
