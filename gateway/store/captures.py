@@ -62,7 +62,7 @@ def iterate(conn: Connection, route: str, since: float | None = None, until: flo
         query = query.where(captures.c.time >= since)
     if until is not None:
         query = query.where(captures.c.time < until)
-    for row in conn.execution_options(yield_per=500).execute(query):
+    for row in conn.execute(query.execution_options(yield_per=500)):
         yield _capture(row)
 
 

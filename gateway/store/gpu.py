@@ -135,7 +135,7 @@ def _close(conn: Connection, engine: str, minute: int, now: float, decode_weight
     amounts, idle = minute_allocation(sum(bills), milliseconds / 1000, work, window)
     shares = {item[0]: 0 for item in work} | amounts
     bulk.insert_new(conn, local_allocations, [(engine, minute, exchange_id, amount) for exchange_id, amount in shares.items()])
-    conn.execute(insert(engine_minutes).values(row, bill_nanousd=sum(bills), allocated_nanousd=sum(bills) - idle, idle_nanousd=idle))
+    conn.execute(insert(engine_minutes).values(row | {"bill_nanousd": sum(bills), "allocated_nanousd": sum(bills) - idle, "idle_nanousd": idle}))
     return before | set(shares)
 
 

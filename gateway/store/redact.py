@@ -15,7 +15,7 @@ _EMAIL = re.compile(r"(?<![\w.+%-])[\w.+%-]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9-]{0,6
 _CARD = re.compile(r"(?<![\dA-Za-z])\d(?:[ -]?\d){12,18}(?![\dA-Za-z])")
 # International with + or 00, or national with separators; bare digit runs are order numbers far more often than telephone numbers.
 _PHONE = re.compile(
-    r"(?<![\w+])(?:(?:\+|00)\d{1,3}[ .\-/]?(?:\(\d{1,4}\)[ .\-/]?)?\d(?:[ .\-/]?\d){5,12}"
+    r"(?<![\w+])(?:(?:\+\d{1,3}[ .\-/]?|00\d{1,3}[ .\-/])(?:\(\d{1,4}\)[ .\-/]?)?\d(?:[ .\-/]?\d){5,12}"
     r"|\(\d{2,5}\)[ .\-/]?\d{3,4}[ .\-/]?\d{3,5}"
     r"|\d{3}[ .\-]\d{3}[ .\-]\d{4}"
     r"|0\d{2,4}[ /\-]\d{3,4}[ \-]?\d{3,5})(?!\w)"

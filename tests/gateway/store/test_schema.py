@@ -75,7 +75,7 @@ def test_an_interrupted_upgrade_leaves_nothing(tmp_path: Path) -> None:
     engine = connect("sqlite:///b.db", tmp_path)
     with writing(engine) as conn:
         conn.execute(text("CREATE TABLE keys (x TEXT)"))
-    with pytest.raises(ConfigError, match="already exists.*left as it is"):
+    with pytest.raises(ConfigError, match=r"already exists.*left as it is"):
         upgrade(engine)
     with reading(engine) as conn:
         names = list(conn.execute(text("SELECT name FROM sqlite_master WHERE type = 'table'")).scalars())
