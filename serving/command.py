@@ -35,7 +35,7 @@ class Host:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """One engine as configured. `adapters` is how many versions should be loaded when it starts, `drain_s` how long answers in flight may take at the end."""
+    """One engine as configured. `drain_s` is how long answers in flight may take when it ends."""
 
     engine: str
     model: str
@@ -43,12 +43,11 @@ class Launch:
     replicas: int = 1
     max_loras: int = 8
     max_lora_rank: int = 32
-    adapters: int = 0
     drain_s: int = 20
     local_model: bool = False
     api_key: str | None = field(default=None, repr=False)
     args: tuple[str, ...] = ()
-    env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    env: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
 
     def problems(self) -> tuple[Problem, ...]:
         """What is wrong with the values, each with the key to change."""
@@ -70,12 +69,15 @@ def rank_limit(rank: int) -> int:
     raise ConfigError(f"max_lora_rank {rank} is too high: vLLM serves ranks up to {RANKS[-1]}")
 
 
-def command(launch: Launch, host: Host, port: int) -> tuple[list[str], dict[str, str]]:
-    """argv, and the environment variables to set on top of the gateway's own. The API key travels in the environment: argv is readable by every user."""
+def command(launch: Launch, host: Host, port: int, adapters: int = 0) -> tuple[list[str], dict[str, str]]:
+    """argv, and the environment variables to set on top of the gateway's own; `adapters` is how many versions will be loaded at once.
+
+    The API key travels in the environment: argv is readable by every user of the machine.
+    """
     argv = [launch.python, "-m", MODULE, "--host", "127.0.0.1", "--port", str(port), "--model", launch.model, "--served-model-name", launch.engine]
     argv += ["--enable-lora", "--max-loras", str(launch.max_loras), "--max-lora-rank", str(rank_limit(launch.max_lora_rank))]
     # An adapter evicted from this cache is read from disk again in the middle of a step: there must be room for all that are loaded, and for the next ones.
-    argv += ["--max-cpu-loras", str(max(2 * launch.max_loras, launch.adapters + launch.max_loras))]
+    argv += ["--max-cpu-loras", str(max(2 * launch.max_loras, adapters + launch.max_loras))]
     if host.knows("--api-server-count"):
         argv += ["--api-server-count", "1"]  # several would each have their own idea of which adapters there are
     if host.knows("--enable-prompt-tokens-details"):

@@ -30,6 +30,7 @@ __all__ = [
 
 _ADAPTER_FIELDS = ("live", "previous", "rolled_back", "canary_version", "canary_percent", "want_live", "want_back", "want_canary", "want_percent")
 _VERSION_FIELDS = ("state", "wanted", "drain_until", "verified", "files_removed")
+_SERVED = (State.REGISTERED.value, State.LOADED.value)
 
 
 def views(conn: Connection) -> dict[str, AdapterView]:
@@ -259,7 +260,8 @@ def _version(row: Any, seen: list[Any]) -> VersionView:
         gates=row.gates,
         reasons=tuple(Reason(**reason) for reason in row.reasons),
         verified=row.verified,
-        replicas=tuple(sorted(r.replica for r in seen if r.state == "verified")),
+        # one that leaves is not called any more, pinned or not, while its name is still there
+        replicas=tuple(sorted(r.replica for r in seen if r.state == "verified" and row.state in _SERVED)),
         present=tuple(sorted(r.replica for r in seen if r.state != "failed")),
         failed={r.replica: r.detail for r in seen if r.state == "failed"},
         drain_until=row.drain_until,

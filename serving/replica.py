@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +39,9 @@ class Spec:
     directory: Path
     launch: Launch | None = None
     url: str = ""
-    api_key: str | None = None
+    api_key: str | None = field(default=None, repr=False)
     startup_timeout_s: float = 600.0
+    paths: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @property
     def name(self) -> str:
@@ -48,14 +49,25 @@ class Spec:
         return f"{self.engine}/{self.index}"
 
 
-class Replica:
-    """Runs and watches one replica until `stop`. `report` gets every change of its view, `say` the lines for the operator, `probe` looks at the host."""
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """What a replica needs of its surroundings: `report` gets every change of its view, `say` lines for the operator, `probe` looks at the host an
+    interpreter runs on, `wanted` says how many adapter versions should be loaded."""
 
-    def __init__(self, spec: Spec, probe: Callable[[str], Host], report: Callable[[ReplicaView], Awaitable[None]], say: Callable[[str], None]) -> None:
+    report: Callable[[ReplicaView], Awaitable[None]]
+    say: Callable[[str], None]
+    probe: Callable[[str], Host]
+    wanted: Callable[[str], Awaitable[int]]
+
+
+class Replica:
+    """Runs and watches one replica until `stop`."""
+
+    def __init__(self, spec: Spec, hooks: Hooks) -> None:
         self.spec = spec
         self.client: Client | None = None
         self.generation = 0
-        self._probe, self._report, self._say = probe, report, say
+        self._hooks, self._say = hooks, hooks.say
         self._view = ReplicaView(spec.engine, spec.index, spec.url, "starting", healthy=False, restarts=0, detail="")
         self._stopping = asyncio.Event()
         self._up = False
@@ -72,7 +84,7 @@ class Replica:
 
     async def run(self) -> None:
         """Until `stop` is called: start, watch, start again."""
-        await self._report(self._view)
+        await self._hooks.report(self._view)
         failures = 0
         loop = asyncio.get_running_loop()
         while not self._stopping.is_set():
@@ -124,9 +136,9 @@ class Replica:
         left = await asyncio.to_thread(sweep, record, launch.drain_s + MARGIN_S)
         if left:
             self._say(f"engine {self.spec.name}: {left}")
-        host = await asyncio.to_thread(self._probe, launch.python)
+        host = await asyncio.to_thread(self._hooks.probe, launch.python)
         port = free_port()
-        argv, env = command(launch, host, port)
+        argv, env = command(launch, host, port, await self._hooks.wanted(self.spec.engine))
         self._say(f"engine {self.spec.name}: starting {launch.model} ({host.vllm}, {'CPU' if host.cpu else 'GPU'})")
         server = await Server.start(argv, env, record, record.with_suffix(".log"), launch.drain_s + MARGIN_S)
         try:
@@ -206,7 +218,7 @@ class Replica:
         view = replace(self._view, **changes)  # type: ignore[arg-type]
         if view != self._view:
             self._view = view
-            await self._report(view)
+            await self._hooks.report(view)
 
     async def _sleep(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):

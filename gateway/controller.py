@@ -1,0 +1,203 @@
+"""The controller process: engines and their adapters, the spool into the database, GPU minutes, retention. Everything that is done once per installation.
+
+Public: `run(config)` (until SIGTERM or SIGINT; SIGHUP reads the configuration again), `main(config) -> int` for a process of its own.
+Each duty is a loop of its own: one that fails is logged and tried again, the others go on. Ending it drains the engines and brings in the last records.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from sqlalchemy import Engine
+
+from gateway.config.models import Config
+from gateway.engine_specs import adapter_routes, launches, replica_specs
+from gateway.reload import reread
+from gateway.store import gpu, retention
+from gateway.store.ingest import Ingester
+from router.errors import ConfigError
+from serving import registry, replica_table, storage
+from serving.database import connect, reading, writing
+from serving.engines import Engines
+from serving.host import probe
+from serving.reconcile import Reconciler
+from serving.replica import Hooks, Replica, Spec, check
+from serving.supervise import Loop, keep
+from serving.views import ReplicaView
+
+log = logging.getLogger("breakeven.controller")
+RECONCILE_S = 0.25
+INGEST_S = 0.1
+RECOVER_S = 1.0
+BOOKS_S = 2.0
+RETENTION_S = 3600.0
+
+
+async def run(config: Config, clock: Callable[[], float] = time.time, environ: Mapping[str, str] | None = None) -> None:  # noqa: TID251  the root of a process
+    """Be the controller until a signal says stop. Raises ConfigError when an engine's values cannot work."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    controller = Controller(config, clock, dict(os.environ) if environ is None else environ)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, controller.reload)
+    try:
+        await controller.run(stop)
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            loop.remove_signal_handler(number)
+
+
+def main(config: Config) -> int:
+    """The controller as a process: its exit code."""
+    asyncio.run(run(config))
+    return 0
+
+
+class Controller:
+    """The duties and what they share. Use `run`."""
+
+    def __init__(self, config: Config, clock: Callable[[], float], environ: Mapping[str, str]) -> None:
+        self.config = config
+        self._clock, self._environ = clock, environ
+        data_dir = config.server.data_dir
+        data_dir.mkdir(parents=True, exist_ok=True)
+        _check(config)
+        self._database: Engine = connect(config.database, config.source.parent)
+        self._ingester = Ingester(self._database, data_dir / "spool")
+        self._reconciler = Reconciler(self._database, data_dir, clock, log.info)
+        self.engines = Engines(lambda spec: Replica(spec, Hooks(self._report, log.info, probe, self._wanted)))
+        self._uptime = Uptime()
+        self._recovered = float("-inf")
+        self._matched: Config | None = None
+
+    def reload(self) -> None:
+        """Take the file as it is now into force; a file that is not valid changes nothing."""
+        try:
+            fresh = reread(self.config, self._environ)
+            _check(fresh)
+        except ConfigError as error:
+            log.error("the configuration is not valid and was not taken: %s", error.message)  # noqa: TRY400  problems, not a traceback
+            return
+        self.config = fresh
+        log.info("configuration read again from %s", fresh.source)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """All duties until `stop`; then engines drain while records still come in."""
+        await asyncio.to_thread(storage.sweep_staging, self.config.server.data_dir)
+        ended = asyncio.Event()
+        while_engines_run = (Loop("engines and adapters", self._reconcile, RECONCILE_S), Loop("retention", self._forget, RETENTION_S))
+        to_the_end = (Loop("the ledger", self._ingest, INGEST_S), Loop("GPU minutes", self._book, BOOKS_S))
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for loop in to_the_end:
+                    tasks.create_task(keep(loop, ended), name=loop.name)
+                await asyncio.gather(*(keep(loop, stop) for loop in while_engines_run))
+                await self.engines.close()
+                ended.set()
+            await self._ingest()
+        finally:
+            await self.engines.close()
+            self._ingester.close()
+            self._database.dispose()
+
+    async def _reconcile(self) -> None:
+        config = self.config
+        if config is not self._matched:
+            specs = replica_specs(config, sys.executable)
+            await asyncio.to_thread(self._forget_replicas, specs)
+            await self.engines.match(specs)
+            self._matched = config
+        for error in self.engines.failures():
+            raise RuntimeError("a replica's task ended by an error") from error
+        await self._reconciler.once(self.engines.replicas, adapter_routes(config))
+
+    async def _ingest(self) -> None:
+        await asyncio.to_thread(self._ingester.run_once)
+        if self._clock() - self._recovered >= RECOVER_S:
+            self._recovered = self._clock()
+            await asyncio.to_thread(self._ingester.recover)
+
+    async def _book(self) -> None:
+        now = self._clock()
+        running = {
+            (r.spec.engine, r.spec.index) for r in self.engines.replicas if r.view.state in ("starting", "ready", "draining") and (r.up or r.spec.launch)
+        }
+        seconds = self._uptime.seen(running, now)
+        prices = {name: engine.gpu_hour_nanousd for name, engine in self.config.engines.items()}
+
+        def write() -> None:
+            with writing(self._database) as conn:
+                for (engine, index, minute), up in seconds.items():
+                    gpu.record_uptime(conn, engine, index, minute, up, prices.get(engine))
+                gpu.close_minutes(conn, now)
+
+        await asyncio.to_thread(write)
+
+    async def _forget(self) -> None:
+        days = {name: route.capture.retain_days for name, route in self.config.routes.items()}
+        await asyncio.to_thread(retention.sweep, self._database, self._clock(), days)
+
+    async def _report(self, view: ReplicaView) -> None:
+        def write() -> None:
+            with writing(self._database) as conn:
+                replica_table.put(conn, view, self._clock())
+
+        await asyncio.to_thread(write)
+        if view.state in ("failed", "stopped"):
+            await self._reconciler.gone(view.engine, view.index)
+
+    async def _wanted(self, engine: str) -> int:
+        def count() -> int:
+            with reading(self._database) as conn:
+                return sum(version.wanted for view in registry.views(conn).values() if view.engine == engine for version in view.versions)
+
+        return await asyncio.to_thread(count)
+
+    def _forget_replicas(self, specs: list[Spec]) -> None:
+        """Replicas that the configuration no longer has; at the start also what an earlier controller believed of the others: nothing of it runs on."""
+        known = {(spec.engine, spec.index) for spec in specs}
+        with writing(self._database) as conn:
+            for view in registry.replicas(conn):
+                place = (view.engine, view.index)
+                if place not in known or self._matched is None:
+                    registry.lost(conn, *place)
+                if place in known and self._matched is None:
+                    replica_table.put(conn, replace(view, healthy=False, state="starting"), self._clock())
+            replica_table.keep_only(conn, known)
+
+
+class Uptime:
+    """Seconds each replica was up, by minute: what the GPU is paid for. Fed every few seconds; a replica counts between two looks that both saw it."""
+
+    def __init__(self) -> None:
+        self._last: float | None = None
+        self._before: set[tuple[str, int]] = set()
+        self._seconds: dict[tuple[str, int, int], float] = {}
+
+    def seen(self, running: set[tuple[str, int]], now: float) -> dict[tuple[str, int, int], float]:
+        """Count the time since the last look, and return what changed: (engine, index, minute) -> seconds of that minute so far."""
+        changed: dict[tuple[str, int, int], float] = {}
+        at = now if self._last is None else min(self._last, now)
+        while at < now:
+            minute = int(at // 60)
+            until = min(now, 60.0 * (minute + 1))
+            for engine, index in running & self._before:
+                place = (engine, index, minute)
+                self._seconds[place] = changed[place] = self._seconds.get(place, 0.0) + until - at
+            at = until
+        self._seconds = {place: up for place, up in self._seconds.items() if place[2] >= int(now // 60) - 1}
+        self._last, self._before = now, set(running)
+        return changed
+
+
+def _check(config: Config) -> None:
+    for launch in launches(config, sys.executable):
+        check(launch)
