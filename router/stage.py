@@ -21,6 +21,9 @@ TRANSITIONS: Mapping[Stage, frozenset[Stage]] = {
 }
 # Answers a canary or ramp must have given before it moves up: fewer cannot tell a failure rate of 1 % from one of 4 %.
 LEAST_ANSWERS = 300
+# How much worse than the baseline it may at most be, in failure rate, to move up. A canary always has fewer answers than its baseline, so its interval is
+# wider: without a margin it could never qualify.
+MARGIN = 0.02
 _Z = 1.96
 _UP: Mapping[Stage, Stage] = {Stage.CANARY: Stage.RAMP, Stage.RAMP: Stage.OPEN}
 
@@ -64,11 +67,12 @@ def propose(stage: Stage, evidence: Evidence) -> Proposal | None:
     if stage is Stage.SHADOW:
         return None
     low, high = _wilson(evidence.failed, evidence.answers)
-    baseline_low, baseline_high = _wilson(evidence.baseline_failed, evidence.baseline_answers)
+    _, baseline_high = _wilson(evidence.baseline_failed, evidence.baseline_answers)
     if low > baseline_high:
         return Proposal(Stage.BLOCKED, f"it fails more often than the baseline: at least {low:.1%} against at most {baseline_high:.1%}")
-    if stage in _UP and evidence.answers >= LEAST_ANSWERS and high <= baseline_high and baseline_low <= high:
-        return Proposal(_UP[stage], f"{evidence.answers} answers, at most {high:.1%} failed, no worse than the baseline")
+    enough = evidence.answers >= LEAST_ANSWERS and evidence.baseline_answers > 0
+    if stage in _UP and enough and high <= baseline_high + MARGIN:
+        return Proposal(_UP[stage], f"{evidence.answers} answers, at most {high:.1%} failed, against at most {baseline_high:.1%} of the baseline")
     return None
 
 

@@ -110,6 +110,7 @@ def test_lateness_could_be_priced_lower() -> None:
     """Below the stated factor the late free engine wins; at zero latency has no price at all."""
     snapshot, live = world(MINI, TRIAGE, local=slow(TRIAGE.backend))
     _, found = explained(snapshot, live)
+    assert ("price", MINI.backend) not in found  # what a miss is worth rises with this price: the late engine only falls further behind
     flip = found["miss_price_factor", None]
     assert (flip["from"], flip["then"]) == (2.0, TRIAGE.backend)
     assert decide(HELLO, replace(snapshot, miss_price_factor=flip["to"] * 0.97), live, NOW, 1, "d").chosen == TRIAGE.backend

@@ -115,6 +115,17 @@ def test_a_probable_miss_has_a_price() -> None:
     assert choose(snapshot, live, replace(HELLO, slo_total_ms=60_000.0, stream=False)).chosen == TRIAGE.backend
 
 
+def test_a_miss_is_worth_a_multiple_of_the_hosted_price() -> None:
+    """Of the first hosted candidate, wherever it stands and even if it is dropped; without one, of the dearest local work."""
+    local = replace(busy(TRIAGE.backend, 8, value=1e9), ttft_ms=9_000.0, log_sigma=0.05)
+    snapshot, live = world(TRIAGE, MINI, LARGE, local=local, mini=replace(quick(MINI.backend), breaker="open"))
+    scored = of(choose(snapshot, live), TRIAGE.backend)
+    displaced = 1e9 / 9 * (9.4 / 8)
+    assert scored.score_nanousd == pytest.approx(displaced + 2.0 * (500 * 150 + 80 * 600))
+    alone = choose(*world(TRIAGE, local=local))
+    assert alone.scored[0].score_nanousd == pytest.approx(3.0 * displaced)
+
+
 def test_work_that_displaces_dearer_work_has_a_price() -> None:
     """A full engine whose GPU-seconds are worth more than this request would cost hosted sends it there."""
     snapshot, live = world(MINI, TRIAGE, slo=Slo(), local=busy(TRIAGE.backend, 20, value=1e10))

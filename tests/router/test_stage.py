@@ -26,10 +26,10 @@ def test_a_ramp_comes_after_a_canary(old: Stage, new: Stage) -> None:
 
 
 def test_good_news_moves_up_one_step_and_needs_enough_answers() -> None:
-    """Three hundred answers no worse than the baseline: canary to ramp, ramp to open, open stays."""
-    good = Evidence(True, answers=400, failed=2, baseline_answers=400, baseline_failed=2)
+    """Three hundred answers about as good as a much longer baseline: canary to ramp, ramp to open, open stays."""
+    good = Evidence(True, answers=300, failed=3, baseline_answers=20_000, baseline_failed=200)
     assert [getattr(propose(stage, good), "to", None) for stage in (Stage.CANARY, Stage.RAMP, Stage.OPEN)] == [Stage.RAMP, Stage.OPEN, None]
-    assert propose(Stage.CANARY, Evidence(True, answers=299, baseline_answers=400)) is None
+    assert propose(Stage.CANARY, Evidence(True, answers=299, failed=3, baseline_answers=20_000, baseline_failed=200)) is None
 
 
 @pytest.mark.parametrize("stage", [Stage.CANARY, Stage.RAMP, Stage.OPEN])
@@ -42,10 +42,11 @@ def test_failing_more_than_the_baseline_blocks_at_once(stage: Stage) -> None:
     assert propose(stage, Evidence(True, answers=10, failed=1, baseline_answers=400, baseline_failed=8)) is None
 
 
-def test_without_a_baseline_nobody_is_condemned() -> None:
-    """Failures alone prove nothing when there is nothing to compare with."""
+def test_without_a_baseline_nothing_is_proposed() -> None:
+    """Failures alone prove nothing when there is nothing to compare with, and neither does their absence."""
     assert propose(Stage.OPEN, Evidence(None, answers=100, failed=60)) is None
     assert propose(Stage.OPEN, Evidence(None)) is None
+    assert propose(Stage.CANARY, Evidence(None, answers=5_000)) is None
 
 
 def test_a_worse_canary_does_not_move_up() -> None:
