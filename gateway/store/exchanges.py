@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Row, Select, bindparam, delete, select, tuple_, update
+from sqlalchemy import Connection, Row, Select, bindparam, delete, func, select, tuple_, update
 
 from gateway.store import bulk
 from gateway.store.period import ALWAYS, Period
@@ -100,6 +100,12 @@ def page(conn: Connection, where: Filter, cursor: str | None = None, limit: int 
     found = _entries(conn, query)
     more = len(found) > limit
     return Page(tuple(found[:limit]), _cursor(found[limit - 1].exchange) if more else None)
+
+
+def first(conn: Connection) -> float | None:
+    """When the oldest exchange came in; None in an empty ledger."""
+    time: float | None = conn.execute(select(func.min(exchanges.c.time))).scalar()
+    return time
 
 
 def set_amortised(conn: Connection, amounts: Mapping[str, int | None]) -> None:
