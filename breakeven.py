@@ -27,12 +27,9 @@ if TYPE_CHECKING:
 
 _HELP = "Answers each request with the cheapest model that is good enough and fast enough, and says whether training your own is worth it."
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=_HELP)
-dataset__HELP = "Answers each request with the cheapest model that is good enough and fast enough, and says whether training your own is worth it."
-app = typer.Typer(no_args_is_help=True, help="Build, check and preview training data.")
-adapters__HELP = "Answers each request with the cheapest model that is good enough and fast enough, and says whether training your own is worth it."
-app = typer.Typer(no_args_is_help=True, help="Add, load, promote, roll back and retire adapter versions.")
-keys__HELP = "Answers each request with the cheapest model that is good enough and fast enough, and says whether training your own is worth it."
-app = typer.Typer(no_args_is_help=True, help="API keys of the gateway.")
+dataset_app = typer.Typer(no_args_is_help=True, help="Build, check and preview training data.")
+adapters_app = typer.Typer(no_args_is_help=True, help="Add, load, promote, roll back and retire adapter versions.")
+keys_app = typer.Typer(no_args_is_help=True, help="API keys of the gateway.")
 app.add_typer(dataset_app, name="dataset")
 app.add_typer(adapters_app, name="adapters")
 app.add_typer(keys_app, name="keys")

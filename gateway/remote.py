@@ -47,7 +47,9 @@ def call(config: Config, environ: Mapping[str, str], method: str, path: str, bod
     try:
         answer = httpx.request(method, address(config, environ) + path, json=body, headers=headers, timeout=_TIMEOUT_S, trust_env=False)
     except httpx.TransportError as error:
-        raise GatewayAwayError(f"no gateway answers at {address(config, environ)}: start `breakeven serve` or set BREAKEVEN_URL ({type(error).__name__})") from error
+        raise GatewayAwayError(
+            f"no gateway answers at {address(config, environ)}: start `breakeven serve` or set BREAKEVEN_URL ({type(error).__name__})"
+        ) from error
     if answer.status_code >= 400:
         said = answer.json().get("error", {}) if answer.headers.get("content-type", "").startswith("application/json") else {}
         raise RequestError(str(said.get("message") or f"the gateway answered {answer.status_code}"), status=answer.status_code, code=said.get("code"))

@@ -129,9 +129,8 @@ def decision(found: Mapping[str, Any]) -> None:
 def adapter(found: Mapping[str, Any]) -> None:
     """One adapter with its versions."""
     canary = found.get("canary") or {}
-    line(
-        f"{found['adapter']}: live {_cell(found['live'])}, previous {_cell(found['previous'])}, canary {_cell(canary.get('version'))} {_cell(canary.get('percent'))}"
-    )
+    share = f", canary {canary['version']} at {canary['percent']} %" if canary.get("version") else ""
+    line(f"{found['adapter']}: live {_cell(found['live'])}, previous {_cell(found['previous'])}{share}")
     rows(found.get("versions", ()), ("version", "state", "stage", "gate", "replicas", "digest"))
 
 

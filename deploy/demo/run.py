@@ -1,7 +1,7 @@
 """`make demo`: the whole loop on this machine, on real parts, in a few minutes; ends with a summary and exit code 0.
 
-Stages: start provider, gateway and vLLM; traffic (all hosted); dataset from the captured traffic; train; add, load, verify; evaluate on a separate gold suite; gate; promote
-under traffic; more traffic; the books. Everything happens through the product's own commands and HTTP API. Run it as `python deploy/demo/run.py [--keep]`.
+Stages: start provider, gateway and vLLM; traffic (all hosted); dataset from the captured traffic; train; add, load, verify; evaluate on a separate
+gold suite; gate; promote under traffic; more traffic; the books. Everything happens through the product's own commands and HTTP API.
 Not here: what tickets say (tickets.py), customers (traffic.py), processes and ports (stage.py), the summary's arithmetic and layout (summary.py).
 """
 
@@ -15,9 +15,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from deploy.demo import summary, tickets  # noqa: E402  the repository root must be importable first
-from deploy.demo.stage import Stage, StageError  # noqa: E402
-from deploy.demo.traffic import Tally, send  # noqa: E402
+from deploy.demo import summary, tickets
+from deploy.demo.stage import Stage, StageError
+from deploy.demo.traffic import Tally, send
 
 BEFORE, AFTER, SUITE = 1400, 800, 400
 SEEDS = {"before": 11, "after": 23, "suite": 37}

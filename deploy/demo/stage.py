@@ -117,7 +117,9 @@ class Stage:
     def breakeven(self, *words: str, live: bool = False) -> Any:
         """Run one `breakeven` command; its `--json` document. `live` shows its progress as it goes. StageError when it fails."""
         command = [sys.executable, "-m", "breakeven", *words, "--json"]
-        done = subprocess.run(command, cwd=self.directory, env=self.environment(), stdout=subprocess.PIPE, stderr=None if live else subprocess.PIPE, check=False)
+        done = subprocess.run(
+            command, cwd=self.directory, env=self.environment(), stdout=subprocess.PIPE, stderr=None if live else subprocess.PIPE, check=False
+        )
         if done.returncode != 0:
             said = done.stdout.decode() + (done.stderr or b"").decode()
             raise StageError(f"`breakeven {' '.join(words)}` ended with {done.returncode}: {said[-2000:]}")
@@ -126,7 +128,12 @@ class Stage:
     def _launch(self, name: str, *words: str) -> None:
         with (self.directory / f"{name}.log").open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "breakeven", *words], cwd=self.directory, env=self.environment(), stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+                [sys.executable, "-m", "breakeven", *words],
+                cwd=self.directory,
+                env=self.environment(),
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
             )
         self._processes.append(process)
 
@@ -136,7 +143,17 @@ class Stage:
         write_reference(self.directory / "reference.jsonl", [t for batch in drawn.values() for t in batch])
         if self.sandbox:
             self.say(f"starting the sandbox provider: {ERROR_RATE:.0%} wrong answers, {LATENCY_MS} ms, prices of the model it imitates")
-            words = ("sandbox", "--port", str(self.provider_port), "--answers", "reference.jsonl", "--error-rate", str(ERROR_RATE), "--latency-ms", str(LATENCY_MS))
+            words = (
+                "sandbox",
+                "--port",
+                str(self.provider_port),
+                "--answers",
+                "reference.jsonl",
+                "--error-rate",
+                str(ERROR_RATE),
+                "--latency-ms",
+                str(LATENCY_MS),
+            )
             self._launch("sandbox", *words, "--api-key", "sandbox-key")
             self.wait_for(f"http://127.0.0.1:{self.provider_port}/healthz", 30)
         self.say("starting the gateway (ready at once) and, below it, vLLM (half a minute)")
@@ -157,7 +174,7 @@ class Stage:
             if any(p.poll() is not None for p in self._processes):
                 break
             try:
-                with urllib.request.urlopen(url, timeout=2):
+                with urllib.request.urlopen(url, timeout=2):  # noqa: S310  our own loopback address
                     return
             except (urllib.error.URLError, OSError):
                 time.sleep(0.1)

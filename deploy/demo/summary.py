@@ -91,6 +91,8 @@ def show(document: dict[str, Any], seconds: float) -> None:
     """The summary for people."""
     source = "SANDBOX numbers: scripted answers at the imitated model's list price" if document["sandbox"] else "real provider"
     gate = document["gate"] or {}
+    cost = {key.removeprefix("usd_per_request_"): f"${value:.8f}" for key, value in document.items() if key.startswith("usd_per_request_")}
+    p50_p95 = {half: f"{document[f'p50_ms_{half}']:.0f}/{document[f'p95_ms_{half}']:.0f} ms" for half in ("before", "after")}
     lines = [
         "",
         f"  the loop took {seconds / 60:.1f} minutes        ({source})",
@@ -98,10 +100,10 @@ def show(document: dict[str, Any], seconds: float) -> None:
         f"  requests           {document['requests']} sent, {document['failed']} failed, {document['ledger_rows']} ledger rows",
         f"  adapter            {document['adapter']}  gate: {'admitted' if gate.get('admit') else 'refused'}",
         f"  answered locally   {document['local_share_before']:.0%} before, {document['local_share_after']:.0%} after",
-        f"  cost per request   ${document['usd_per_request_before']:.8f} before, ${document['usd_per_request_after']:.8f} after (amortised: share of the engine's hour)",
-        f"                     ${document['usd_per_request_after_opportunity']:.8f} after by opportunity price; ${document['usd_per_request_after_all_hosted']:.8f} had all been hosted",
+        f"  cost per request   {cost['before']} before, {cost['after']} after (amortised: its share of the engine's hour)",
+        f"                     {cost['after_opportunity']} after by opportunity price; {cost['after_all_hosted']} had all been hosted",
         f"  engine idle        ${document['gpu_idle_usd']} in the second half, on no request's bill",
-        f"  latency            p50/p95 {document['p50_ms_before']:.0f}/{document['p95_ms_before']:.0f} ms before, {document['p50_ms_after']:.0f}/{document['p95_ms_after']:.0f} ms after",
+        f"  latency            p50/p95 {p50_p95['before']} before, {p50_p95['after']} after",
         f"  dashboard          {document['dashboard']}",
         "  written            demo-summary.json",
         "",
