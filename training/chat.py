@@ -185,8 +185,8 @@ def _check_content(message: dict[str, Any], key: str, say: Say) -> None:
         say(f"{key}.content", "is missing")
         return
     if isinstance(content, list):
-        parts = [p.get("text") for p in content if isinstance(p, dict) and p.get("type") == "text"]
-        if len(parts) < len(content) or not all(isinstance(p, str) for p in parts):
+        parts = [p["text"] for p in content if isinstance(p, dict) and p.get("type") == "text" and isinstance(p.get("text"), str)]
+        if len(parts) < len(content):
             say(f"{key}.content", "only text parts can be trained on; remove the other parts")
             return
         content = message["content"] = "".join(parts)

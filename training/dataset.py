@@ -117,7 +117,9 @@ def warnings_of(examples: Sequence[Example], file: str | None) -> list[Problem]:
         out.append(Problem(f"{len(torn)} prompt(s) have different answers, the model cannot learn both: {where}", file, torn[0][0]))
     near = len(examples) - len(set(near_clusters(examples))) - sum(len(lines) - 1 for lines in repeated)
     if near > 0:
-        out.append(Problem(f"{near} example(s) are near-duplicates of another; they are kept in one part, so none leaks from training into validation or test", file))
+        out.append(
+            Problem(f"{near} example(s) are near-duplicates of another; they stay in one part, so none leaks from training into validation or test", file)
+        )
     return out
 
 

@@ -15,9 +15,9 @@ from typing import Any
 
 import datasets
 import torch
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from transformers.utils import logging as transformers_logging
-from trl import SFTConfig, SFTTrainer
+from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from trl.trainer.sft_config import SFTConfig
+from trl.trainer.sft_trainer import SFTTrainer
 from typing_extensions import override
 
 from router.errors import BreakevenError
@@ -88,27 +88,31 @@ class _Order(torch.utils.data.Sampler[int]):
         return len(self._lengths)
 
 
-class _Trainer(SFTTrainer):  # type: ignore[misc]  # trl is untyped
+class _Trainer(SFTTrainer):
     """SFTTrainer with our order of examples, no model card, and adapters that keep their dtype on resume."""
 
+    @override
     def _get_train_sampler(self, train_dataset: Any = None) -> _Order:
-        rows = self.train_dataset if train_dataset is None else train_dataset
+        rows: Any = self.train_dataset if train_dataset is None else train_dataset
         return _Order([len(ids) for ids in rows["input_ids"]], self.args.per_device_train_batch_size, self.args.seed)
 
+    @override
     def create_model_card(self, *_: Any, **__: Any) -> None:
         """A card would claim things about the model that nobody checked."""
 
+    @override
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         # PEFT loads adapter weights as float32, but TRL trains those of a quantised base in bfloat16.
-        dtypes = {name: p.dtype for name, p in self.model.named_parameters() if p.requires_grad}
+        net: Any = self.model
+        dtypes = {name: p.dtype for name, p in net.named_parameters() if p.requires_grad}
         super()._load_from_checkpoint(resume_from_checkpoint, model)
-        for name, parameter in self.model.named_parameters():
+        for name, parameter in net.named_parameters():
             if name in dtypes:
                 parameter.data = parameter.data.to(dtypes[name])
                 parameter.requires_grad_(True)
 
 
-class _Watcher(TrainerCallback):  # type: ignore[misc]  # transformers is untyped here
+class _Watcher(TrainerCallback):
     """Turns the trainer's events into progress, checkpoints and a clean stop."""
 
     def __init__(self, watch: Watch, run: RunDirectory) -> None:
@@ -125,11 +129,13 @@ class _Watcher(TrainerCallback):  # type: ignore[misc]  # transformers is untype
         spent = self._tokens_at - self._begun
         return self._tokens / spent if self._tokens and spent > 0 else None
 
+    @override
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Start the clocks."""
         self._begun = self._saved = self._watch.clock()
         self._first_step = state.global_step
 
+    @override
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Ask for a checkpoint where one is due, and for the end where somebody wants it."""
         now, steps = self._watch.clock(), self._watch.save_steps
@@ -142,18 +148,21 @@ class _Watcher(TrainerCallback):  # type: ignore[misc]  # transformers is untype
             self._saved = now
         self._report(state, now)
 
-    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, float] | None = None, **_: Any) -> None:
+    @override
+    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **_: Any) -> None:
         """Keep the latest loss. Raises BreakevenError when it is no number any more: what follows could only be noise."""
         loss = (logs or {}).get("loss")
         if loss is None:
             return
         if not math.isfinite(loss):
-            raise BreakevenError(f"the loss became {loss} at step {state.global_step}: lower learning_rate, or look for damaged examples", code="training_diverged")
+            said = f"the loss became {loss} at step {state.global_step}: lower learning_rate, or look for damaged examples"
+            raise BreakevenError(said, code="training_diverged")
         self._loss, self._tokens, self._tokens_at = loss, int((logs or {}).get("num_tokens", 0)), self._watch.clock()
 
+    @override
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Seal what was just written."""
-        self._run.seal(Path(args.output_dir) / f"checkpoint-{state.global_step}", state.global_step)
+        self._run.seal(self._run.checkpoints / f"checkpoint-{state.global_step}", state.global_step)
 
     def _report(self, state: TrainerState, now: float) -> None:
         elapsed = now - self._begun
@@ -164,9 +173,6 @@ class _Watcher(TrainerCallback):  # type: ignore[misc]  # transformers is untype
 
 def run(model: Any, tokenizer: Any, plan: Plan, watch: Watch) -> LoopResult:
     """Train the adapter in `model` in place. Raises BreakevenError where the loss stops being a number."""
-    transformers_logging.disable_progress_bar()
-    transformers_logging.set_verbosity_error()
-    datasets.disable_progress_bars()
     watcher = _Watcher(watch, plan.run)
     trainer = _Trainer(
         model=model,
@@ -175,6 +181,7 @@ def run(model: Any, tokenizer: Any, plan: Plan, watch: Watch) -> LoopResult:
         processing_class=tokenizer,
         callbacks=[watcher],
     )
+    trainer.remove_callback(PrinterCallback)  # prints to stdout, which is the caller's
     trainer.train(resume_from_checkpoint=str(plan.resume_from) if plan.resume_from else None)
     step, total = int(trainer.state.global_step), int(trainer.state.max_steps)
     finished = step >= total
@@ -184,7 +191,8 @@ def run(model: Any, tokenizer: Any, plan: Plan, watch: Watch) -> LoopResult:
         after = float(trainer.evaluate(rows)["eval_loss"])
         with model.disable_adapter():
             before = float(trainer.evaluate(rows)["eval_loss"])
-    history = tuple({"step": entry["step"], "loss": entry["loss"], "learning_rate": entry["learning_rate"]} for entry in trainer.state.log_history if "loss" in entry)
+    kept = ("step", "loss", "learning_rate")
+    history = tuple({key: float(entry[key]) for key in kept} for entry in trainer.state.log_history if "loss" in entry)
     return LoopResult(finished, step, total, history, after, before, watcher.tokens_per_s)
 
 

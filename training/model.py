@@ -11,13 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import bitsandbytes
+import datasets
 import torch
 import transformers
+from bitsandbytes.nn.modules import Linear4bit
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+from transformers.utils import logging as transformers_logging
 
 from router.errors import ConfigError, Problem
 from training.recipe import Lora
@@ -47,6 +49,13 @@ class Host:
     def dtype_name(self) -> str:
         """`float32` or `bfloat16`, as manifests write it."""
         return str(self.serving_dtype).removeprefix("torch.")
+
+
+def quiet() -> None:
+    """No progress bars and no chatter from the libraries: what there is to say goes through the callback."""
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    datasets.disable_progress_bars()
 
 
 def directory(base: str) -> Path:
@@ -84,8 +93,9 @@ def stop_ids(base: Path, tokenizer: Any) -> frozenset[int]:
 def load_base(base: Path, host: Host, quantization: str) -> Any:
     """The base ready to take an adapter. `nf4`: 4-bit with double quantisation and bfloat16 compute; refused unless layers really are 4-bit."""
     if quantization == "none":
-        return AutoModelForCausalLM.from_pretrained(str(base), dtype=host.serving_dtype, use_safetensors=True).to(host.device)
-    config = BitsAndBytesConfig(
+        whole: Any = AutoModelForCausalLM.from_pretrained(str(base), dtype=host.serving_dtype, use_safetensors=True)
+        return whole.to(host.device)
+    config: Any = BitsAndBytesConfig(  # type: ignore[no-untyped-call]
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=torch.bfloat16
     )
     model = AutoModelForCausalLM.from_pretrained(
@@ -98,16 +108,17 @@ def load_base(base: Path, host: Host, quantization: str) -> Any:
 
 def quantised_layers(model: Any) -> int:
     """How many linear layers hold packed 4-bit weights."""
-    linears = [m for m in model.modules() if isinstance(m, bitsandbytes.nn.Linear4bit)]
-    return sum(1 for m in linears if m.weight.dtype == torch.uint8 and m.weight.quant_type == "nf4")
+    weights: list[Any] = [module.weight for module in model.modules() if isinstance(module, Linear4bit)]
+    return len([weight for weight in weights if weight.dtype == torch.uint8 and weight.quant_type == "nf4"])
 
 
 def add_lora(model: Any, lora: Lora, seed: int) -> Any:
     """A fresh adapter on the base: the same weights for the same seed. Raises ConfigError where no module has the names asked for."""
     transformers.set_seed(seed)
     targets = lora.target_modules if lora.target_modules == "all-linear" else list(lora.target_modules)
+    scale: Any = lora.scale  # PEFT says int and computes with any number
     config = LoraConfig(
-        r=lora.r, lora_alpha=lora.scale, lora_dropout=lora.dropout, target_modules=targets, use_rslora=lora.rslora, bias="none", task_type="CAUSAL_LM"
+        r=lora.r, lora_alpha=scale, lora_dropout=lora.dropout, target_modules=targets, use_rslora=lora.rslora, bias="none", task_type="CAUSAL_LM"
     )
     try:
         return get_peft_model(model, config)

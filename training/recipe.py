@@ -79,7 +79,7 @@ def _data(value: object, info: ValidationInfo) -> object:
         return RouteData(route)
     if not isinstance(value, str) or not value:
         raise ValueError("must be a JSONL file or {route: NAME}")
-    return absolute(value, info.context["root"])
+    return absolute(value, (info.context or {}).get("root", Path()))
 
 
 def _modules(value: object) -> object:
@@ -134,7 +134,8 @@ class Recipe(Section):
 
     def settings(self) -> dict[str, Any]:
         """What decides the weights: everything but where it is read from and written to. Recorded with the adapter and compared on resume."""
-        return {"quantization": self.quantization, "lora": {**self.lora.model_dump(mode="json"), "alpha": self.lora.scale}, "train": self.train.model_dump(mode="json")}
+        lora = {**self.lora.model_dump(mode="json"), "alpha": self.lora.scale}
+        return {"quantization": self.quantization, "lora": lora, "train": self.train.model_dump(mode="json")}
 
 
 def load(path: Path, environ: Mapping[str, str]) -> Recipe:

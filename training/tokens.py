@@ -88,10 +88,13 @@ def encode_all(tokenizer: Tokenizer, examples: Sequence[Example], max_length: in
             problems.append(Problem(str(error), file, example.line))
             continue
         if len(one.input_ids) > max_length:
-            problems.append(Problem(f"is {len(one.input_ids)} tokens long, but max_length is {max_length}: shorten it or raise max_length", file, example.line))
+            said = f"is {len(one.input_ids)} tokens long, but max_length is {max_length}: shorten it or raise max_length"
+            problems.append(Problem(said, file, example.line))
         encoded.append(one)
     if problems:
-        raise DataError(f"{len(problems)} of {len(examples)} examples cannot be trained on as they are; nothing was cut and nothing was trained", tuple(problems))
+        raise DataError(
+            f"{len(problems)} of {len(examples)} examples cannot be trained on as they are; nothing was cut and nothing was trained", tuple(problems)
+        )
     return encoded
 
 
@@ -116,7 +119,8 @@ def encode(tokenizer: Tokenizer, example: Example, stop_ids: Collection[int]) ->
         _learn((ids, offsets), span, mask, i, stop_ids)
         served = tuple(tokenizer(prompts[i], add_special_tokens=False)["input_ids"])
         if ids[: len(served)] != served or (len(served) < len(mask) and not mask[len(served)]):
-            raise TemplateError(f"messages[{i}] begins with characters that merge into the last token of its header, which the server tokenises apart; strip the answer")
+            said = "begins with characters that merge into the last token of its header, which the server tokenises apart; strip the answer"
+            raise TemplateError(f"messages[{i}] {said}")
     if all(mask):
         raise TemplateError("every token would be learnt, the question included: the chat template marks too much as generated")
     return Encoded(ids, tuple(mask), example.line)
@@ -128,7 +132,8 @@ def for_template(messages: Sequence[Message]) -> list[dict[str, Any]]:
     for message in messages:
         copy = dict(message)
         if copy.get("tool_calls"):
-            copy["tool_calls"] = [{**call, "function": {**call["function"], "arguments": json.loads(call["function"]["arguments"])}} for call in copy["tool_calls"]]
+            functions = [(call, call["function"]) for call in copy["tool_calls"]]
+            copy["tool_calls"] = [{**call, "function": {**f, "arguments": json.loads(f["arguments"])}} for call, f in functions]
         out.append(copy)
     return out
 
@@ -186,11 +191,13 @@ def _marked(tokenizer: Tokenizer, messages: list[dict[str, Any]], example: Examp
             runs.append((start, end))
     answers = [i for i, message in enumerate(messages) if message["role"] == "assistant"]
     if len(runs) != len(answers):
-        raise TemplateError(f"the chat template marks {len(runs)} generated parts for {len(answers)} assistant messages; each must have its own {{% generation %}} block")
+        said = f"the chat template marks {len(runs)} generated parts for {len(answers)} assistant messages"
+        raise TemplateError(f"{said}; each must have its own {{% generation %}} block")
     spans = {i: run for i, run in zip(answers, runs, strict=True) if i in example.trained}
     for i, (start, _) in spans.items():
         if start != len(prompts[i]):
-            raise TemplateError(f"the generation mark of messages[{i}] does not begin where the server's prompt ends; move {{% generation %}} right behind the assistant header")
+            said = f"the generation mark of messages[{i}] does not begin where the server's prompt ends"
+            raise TemplateError(f"{said}; move {{% generation %}} right behind the assistant header")
     return spans
 
 

@@ -1,6 +1,6 @@
 """One training run, from a recipe and a dataset to an adapter directory that proves where it came from.
 
-Public: `train(recipe, dataset, base_identity, options) -> Trained | Interrupted`, `Options`, `open_data(recipe)`.
+Public: `train(recipe, dataset, options) -> Trained | Interrupted`, `Options`.
 The adapter directory appears in one rename and only when complete: adapter_config.json, adapter_model.safetensors, probes.json, and last breakeven.json.
 Until then everything stands in `<output>.run` and survives Ctrl-C and kill -9. Not here: the loop itself (loop.py), loading (model.py).
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
+import json
 import shutil
 import signal
 import threading
@@ -22,6 +23,7 @@ from typing import Any
 import torch
 
 from router.errors import BreakevenError, StateError
+from serving.base import identify
 from training import loop, manifest, model, probes, tokens
 from training.checkpoint import RunDirectory
 from training.dataset import Dataset
@@ -68,14 +70,14 @@ class _Stop:
 
     event: threading.Event = field(default_factory=threading.Event)
 
-    def __call__(self, signum: int, frame: FrameType | None) -> None:
+    def __call__(self, _number: int, _frame: FrameType | None) -> None:
         if self.event.is_set():
             raise KeyboardInterrupt  # the second time: the user means now
         self.event.set()
 
 
-def train(recipe: Recipe, dataset: Dataset, identify: Callable[[Path], Mapping[str, Any]], options: Options | None = None) -> Trained | Interrupted:
-    """Run the recipe on the dataset. `identify` gives the identity of a base directory (serving/base.py).
+def train(recipe: Recipe, dataset: Dataset, options: Options | None = None) -> Trained | Interrupted:
+    """Run the recipe on the dataset.
 
     Raises ConfigError (base, modules), DataError (examples by line), StateError (output or run directory in the way), BreakevenError (diverged, memory, disk).
     """
@@ -83,9 +85,10 @@ def train(recipe: Recipe, dataset: Dataset, identify: Callable[[Path], Mapping[s
     run = RunDirectory.of(recipe.output)
     if options.threads is not None:
         torch.set_num_threads(options.threads)
+    model.quiet()
     options.on_progress(Progress("loading", 0, 1, 0.0))
     base = model.directory(recipe.base)
-    identity = {"format": FORMAT, "name": recipe.name, "base": dict(identify(base)), "recipe": recipe.settings(), "dataset": dataset.digest}
+    identity = _identity(recipe, base, dataset)
     finished = _finished(recipe.output, identity)
     if finished is not None:
         run.remove()
@@ -109,12 +112,21 @@ def train(recipe: Recipe, dataset: Dataset, identify: Callable[[Path], Mapping[s
     return trained
 
 
+def _identity(recipe: Recipe, base: Path, dataset: Dataset) -> dict[str, Any]:
+    """What must be the same for a run to be the same run, as JSON gives it back."""
+    made_on = identify(base, base_name(recipe.base)).as_dict()
+    body = {"format": FORMAT, "name": recipe.name, "base": made_on, "recipe": recipe.settings(), "dataset": dataset.digest}
+    plain: dict[str, Any] = json.loads(json.dumps(body))
+    return plain
+
+
 def _finished(output: Path, identity: Mapping[str, Any]) -> Trained | None:
     """The adapter where this very run has made it already; None where there is none. Raises StateError where another stands there."""
     if not (output / MANIFEST).exists():
         return None
     body = manifest.read(output, MANIFEST)
-    if any(body.get(key) != value for key, value in {**identity, "dataset": {**body.get("dataset", {}), "digest": identity["dataset"]}}.items()):
+    then = {**body, "dataset": body.get("dataset", {}).get("digest")}
+    if any(then.get(key) != value for key, value in identity.items()):
         raise StateError(f"{output} holds an adapter from another recipe, base or dataset; name another output, or remove it first")
     return Trained(output, body)
 
@@ -123,7 +135,6 @@ def _manifest(recipe: Recipe, dataset: Dataset, identity: Mapping[str, Any], row
     """Everything that can be known without a clock: the same run gives the same bytes."""
     return {
         **identity,
-        "base": {"name": base_name(recipe.base), **identity["base"]},
         "dataset": {"digest": dataset.digest, "train": len(dataset.train), "validation": len(dataset.validation), "test": len(dataset.test)},
         "code": importlib.metadata.version("breakeven"),
         "versions": {name: importlib.metadata.version(name) for name in _VERSIONS},
