@@ -23,10 +23,14 @@ class Prediction(NamedTuple):
 
 
 def slowdown(live: Live) -> float:
-    """By how much one more request is stretched by those in flight; 1 while there are free slots or where `slots` is unknown (0)."""
-    if live.slots <= 0 or live.in_flight < live.slots:
+    """By how much one more request is stretched by those in flight; 1 while there are free slots or where `slots` is unknown (0).
+
+    Who learns `ttft_ms` and `tpot_ms` divides what was observed by this, or load counts twice.
+    """
+    load = live.in_flight + live.others_in_flight
+    if live.slots <= 0 or load < live.slots:
         return 1.0
-    return (live.in_flight + 1) / live.slots
+    return (load + 1) / live.slots
 
 
 def predict(candidate: Candidate, live: Live, output_tokens: float) -> Prediction | None:
@@ -37,10 +41,8 @@ def predict(candidate: Candidate, live: Live, output_tokens: float) -> Predictio
     if live.ttft_ms is None or live.tpot_ms is None:
         return None
     service = live.ttft_ms + output_tokens * live.tpot_ms
-    if candidate.kind == "local" and live.slots > 0 and live.in_flight >= live.slots:
-        wait = service * ((live.in_flight + 1) / live.slots - 1.0)
-        return Prediction(live.ttft_ms + wait, service + wait, live.log_sigma)
-    return Prediction(live.ttft_ms, service, live.log_sigma)
+    wait = service * (slowdown(live) - 1.0) if candidate.kind == "local" else 0.0
+    return Prediction(live.ttft_ms + wait, service + wait, live.log_sigma)
 
 
 def p_late(mean_ms: float, sigma: float, limit_ms: float) -> float:

@@ -11,9 +11,10 @@ from router.types import Live
 
 def rate(live: Live) -> float:
     """Nano-dollars per GPU-second right now: 0 while there are free slots or where capacity is unknown, below `work_value` always."""
-    if live.slots <= 0 or live.in_flight < live.slots:
+    load = live.in_flight + live.others_in_flight
+    if live.slots <= 0 or load < live.slots:
         return 0.0
-    return live.work_value * (1.0 - live.slots / (live.in_flight + 1))
+    return live.work_value * (1.0 - live.slots / (load + 1))
 
 
 def gpu_seconds(live: Live, output_tokens: float) -> float:

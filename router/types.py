@@ -129,7 +129,8 @@ class Live:
 
     ttft_ms/tpot_ms are the estimators' current means (None: never observed), `log_sigma` the spread of log total latency, `output_tokens` the learnt mean
     output of this route on this backend, `bytes_per_token` the learnt ratio, `in_flight` requests this process has there, `slots` how many it serves at full
-    speed, `retry_at` an instant before which it asked not to be called, `work_value` the learnt hosted nano-dollars saved per GPU-second.
+    speed, `retry_at` an instant before which it asked not to be called, `work_value` the learnt hosted nano-dollars saved per GPU-second,
+    `others_in_flight` requests on the same engine under other names (adapters and the base share its slots).
     """
 
     backend: str
@@ -145,6 +146,7 @@ class Live:
     cached_share: float = 0.0
     retry_at: float | None = None
     work_value: float = 0.0
+    others_in_flight: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,13 @@ def test_full_slots_stretch_the_work(in_flight: int, stretch: float) -> None:
     assert got.total_ms - got.ttft_ms == pytest.approx(1000.0)
 
 
+def test_adapters_of_one_engine_share_its_slots() -> None:
+    """Work under other names counts as its own does."""
+    shared, own = replace(LIVE, in_flight=3, others_in_flight=4), replace(LIVE, in_flight=7)
+    assert predict(ENGINE, shared, 100.0) == predict(ENGINE, own, 100.0)
+    assert slowdown(shared) == 2.0
+
+
 def test_our_calls_do_not_slow_a_provider_and_unknown_capacity_is_no_limit() -> None:
     """In-flight work stretches engines of known capacity only."""
     busy = replace(LIVE, in_flight=50)

@@ -23,6 +23,7 @@ def test_a_full_engine_is_priced_by_what_it_displaces() -> None:
     """With 15 in flight on 8 slots, half of the work is displaced: half of the value of its GPU-seconds."""
     busy = replace(LIVE, in_flight=15)
     assert rate(busy) == pytest.approx(500_000.0)
+    assert rate(replace(LIVE, in_flight=1, others_in_flight=14)) == rate(busy)
     assert gpu_seconds(busy, 100.0) == pytest.approx(0.125)
     assert opportunity(busy, 100.0) == pytest.approx(62_500.0)
 

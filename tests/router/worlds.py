@@ -74,6 +74,7 @@ def lives(draw: st.DrawFn, backend: str) -> Live:
         cached_share=draw(st.floats(0, 1)),
         retry_at=draw(st.none() | st.floats(NOW - 60, NOW + 60)),
         work_value=draw(st.floats(0, 1e8)),
+        others_in_flight=draw(st.integers(0, 20)),
     )
 
 
