@@ -12,8 +12,8 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
-from collections.abc import Collection, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -29,7 +29,8 @@ from serving.database import reading, writing
 
 log = logging.getLogger("breakeven.ledger")
 
-CHUNK_BYTES = 4 * 1024 * 1024
+# Some nine hundred requests: other writers wait for SQLite no longer than one such transaction takes.
+CHUNK_BYTES = 1024 * 1024
 _CURRENT = records.Header(records.FORMAT, shape.EXCHANGE, shape.DECISION)
 # What a value raises that the driver, the column or the row cannot hold. Anything else (locked, full, gone) is the database's trouble and is tried again.
 _UNSTORABLE = (DataError, IntegrityError, InterfaceError, OverflowError, TypeError)
@@ -71,7 +72,9 @@ class Ingester:
             raise StateError(f"another process already ingests {directory}; only one may") from error
         with reading(engine) as conn:
             self._offsets = {row.file: row.offset for row in conn.execute(select(spool_offsets))}
-            self._open = {row.id: row.generation for row in conn.execute(select(open_admits.c.id, open_admits.c.generation))}
+            # Other hosts on the same database have spools, and open requests, of their own.
+            mine = open_admits.c.generation.in_(list(segments.listed(directory)))
+            self._open = {row.id: row.generation for row in conn.execute(select(open_admits.c.id, open_admits.c.generation).where(mine))}
 
     def close(self) -> None:
         """Let another process ingest."""
@@ -84,21 +87,34 @@ class Ingester:
 
     def run_once(self) -> int:
         """Bring in everything that is whole in the files now: how many exchanges. Raises LedgerError when the database refuses; nothing is lost then."""
-        return sum(self._drain(found) for found in segments.listed(self._directory).values())
+        with self._refusals():
+            return sum(self._drain(found) for found in segments.listed(self._directory).values())
 
     def recover(self, alive: Collection[str] = ()) -> int:
         """Finish the generations whose process is gone: how many requests are written off as `interrupted`.
 
         A generation is finished when its lock is free, unless its worker's name is in `alive` (for file systems without locks). Cheap: call it every second.
         """
-        lost = 0
-        for generation, found in segments.listed(self._directory).items():
-            if found[0].worker not in alive and segments.dead(self._directory, generation):
-                # What it wrote between our last look and its death counts.
-                final = segments.listed(self._directory)[generation]
-                self._drain(final)
-                lost += self._write_off(generation)
-                self._finish(final)
+        with self._refusals():
+            return sum(
+                self._bury(generation)
+                for generation, found in segments.listed(self._directory).items()
+                if found[0].worker not in alive and segments.dead(self._directory, generation)
+            )
+
+    @contextmanager
+    def _refusals(self) -> Iterator[None]:
+        try:
+            yield
+        except DatabaseError as error:
+            raise LedgerError(f"the database refuses the ledger ({error.orig}); its rows stay in {self._directory} and are tried again") from error
+
+    def _bury(self, generation: str) -> int:
+        # Listed again: what it wrote between our last look and its death counts.
+        final = segments.listed(self._directory)[generation]
+        self._drain(final)
+        lost = self._write_off(generation)
+        self._finish(final)
         return lost
 
     def _drain(self, found: Sequence[Segment]) -> int:
@@ -146,15 +162,12 @@ class Ingester:
         settled = {item.exchange.id for item in batch.settles}
         opened = [admit for admit in batch.admits.values() if admit.id not in settled]
         closed = [key for key in settled if key in self._open]
-        try:
-            with writing(self._engine) as conn:
-                unstorable = _insert(conn, batch)
-                self._track(conn, segment.generation, opened, closed)
-                conn.execute(delete(spool_offsets).where(spool_offsets.c.file == segment.path.name))
-                conn.execute(spool_offsets.insert().values(file=segment.path.name, offset=batch.end))
-                self._set_aside(segment, batch.damaged + [batch.lines[n] for n in unstorable])
-        except DatabaseError as error:
-            raise LedgerError(f"the database refuses the ledger ({error.orig}); its rows stay in {self._directory} and are tried again") from error
+        with writing(self._engine) as conn:
+            unstorable = _insert(conn, batch)
+            self._track(conn, segment.generation, opened, closed)
+            conn.execute(delete(spool_offsets).where(spool_offsets.c.file == segment.path.name))
+            conn.execute(spool_offsets.insert().values(file=segment.path.name, offset=batch.end))
+            self._set_aside(segment, batch.damaged + [batch.lines[n] for n in unstorable])
         self._offsets[segment.path.name] = batch.end
         self._open.update((admit.id, segment.generation) for admit in opened)
         for key in closed:
