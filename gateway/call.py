@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from gateway.guard import Guard
-from gateway.http_errors import said
+from gateway.http_errors import is_content_filter, said
 from gateway.sse import Meter
 from gateway.transcript import Transcript
 from gateway.upstream import Answer
@@ -106,12 +106,6 @@ def falls_over(error: UpstreamError) -> bool:
     if is_content_filter(error.body):
         return False
     return error.status in {401, 402, 403, 404, 407, 408, 425, 429} or error.status >= 500 or error.status < 400
-
-
-def is_content_filter(body: bytes) -> bool:
-    """Whether a refusal is a judgement about the content, in the words of OpenAI, Azure and their like."""
-    lowered = body[:8000].lower()
-    return any(word in lowered for word in (b"content_filter", b"content_policy", b"responsibleaipolicy", b"content management policy"))
 
 
 async def _first_token(call: Call, answer: Answer, meter: Meter) -> None:

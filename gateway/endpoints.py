@@ -14,7 +14,7 @@ from gateway.asgi import ClientGone, Receive, Request, Scope, Send, answer
 from gateway.context import Gateway
 from gateway.metrics import CONTENT_TYPE
 from gateway.store.keys import Key
-from router.errors import AuthError, BreakevenError, RequestError
+from router.errors import AuthError, BreakevenError, LimitError, RequestError
 
 log = logging.getLogger("breakeven.gateway")
 
@@ -65,6 +65,8 @@ class Endpoints:
         said = http_errors.answer(error)
         self._gateway.metrics.count("breakeven_refused_requests", said.code or str(said.status))
         headers = [*said.headers, (b"x-request-id", request.id.encode())]
+        if isinstance(error, LimitError) and error.status == 429:
+            headers += self._gateway.limits.headers(self._key(request), self._gateway.clock())
         if said.status == 405:
             headers.append((b"allow", ", ".join(sorted(methods)).encode()))
         if said.status in {408, 413}:

@@ -68,7 +68,7 @@ class Guard:
 
     def _arm(self, phase: Phase, deadline: float) -> None:
         if deadline >= self._total:
-            phase, deadline = "total" if phase == "idle" else phase, self._total
+            phase, deadline = "total", self._total
         self._phase, self._deadline = phase, deadline
         # A timer that fires too early looks again, so moving a deadline back costs two assignments; only an earlier one needs a new timer.
         if self._timer is None or self._timer.when() > deadline:

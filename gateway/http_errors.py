@@ -27,6 +27,8 @@ _JSON = (b"content-type", b"application/json")
 _TYPES = {401: "invalid_request_error", 403: "permission_error", 404: "invalid_request_error", 429: "rate_limit_error"}
 _CONTEXT_WORDS = ("maximum context length", "context_length_exceeded", "maximum model length", "max_model_len", "longer than the maximum")
 
+_FILTER_WORDS = (b"content_filter", b"content_policy", b"responsibleaipolicy", b"content management policy")
+
 
 @dataclass(frozen=True, slots=True)
 class ErrorAnswer:
@@ -72,6 +74,12 @@ def is_context_error(text: bytes) -> bool:
     """Whether an upstream's 400 says that the prompt is too long, in OpenAI's or vLLM's words."""
     lowered = text[:4000].decode("utf-8", "replace").lower()
     return any(words in lowered for words in _CONTEXT_WORDS)
+
+
+def is_content_filter(text: bytes) -> bool:
+    """Whether a refusal is a judgement about the content, in the words of OpenAI, Azure and their like."""
+    lowered = text[:8000].lower()
+    return any(words in lowered for words in _FILTER_WORDS)
 
 
 def context_too_long(message: str, param: str = "messages") -> RequestError:
@@ -122,7 +130,7 @@ def _refused(error: UpstreamRefused) -> ErrorAnswer:
         return ErrorAnswer(
             429, error.body if _is_openai_shaped(error.body) else body(message or error.message, "rate_limit_error", code=LimitError.code), headers, code
         )
-    if 400 <= error.status < 500 and error.status not in {401, 403, 407, 408}:
+    if 400 <= error.status < 500 and (error.status not in {401, 402, 403, 407, 408} or is_content_filter(error.body)):
         shaped = error.body if _is_openai_shaped(error.body) else body(message or error.message, "invalid_request_error", code=code)
         return ErrorAnswer(error.status, shaped, headers, code)
     return ErrorAnswer(502, body(f"{error.message}: {message}" if message else error.message, "server_error", code=error.code), headers, error.code)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
+import uvloop
 
 from gateway.app import App, Options, create_app
 from gateway.config.load import loads
@@ -19,6 +20,7 @@ from gateway.config.models import Config
 from gateway.store import exchanges, keys
 from gateway.store.ingest import Ingester
 from gateway.store.schema import upgrade
+from gateway.worker import settings
 from router.types import Exchange
 from serving.database import connect, reading, writing
 
@@ -49,6 +51,7 @@ class LiveGateway:
         self._server: uvicorn.Server
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._failure: BaseException | None = None
+        self._ingester: Ingester | None = None
 
     @property
     def port(self) -> int:
@@ -74,6 +77,8 @@ class LiveGateway:
         self._server.should_exit = True
         self._thread.join(20)
         self._socket.close()
+        if self._ingester is not None:
+            self._ingester.close()
         self.database.dispose()
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
@@ -99,7 +104,9 @@ class LiveGateway:
         """The ledger, oldest first, once it has `count` rows."""
         deadline = time.monotonic() + 10
         while True:
-            Ingester(self.database, self.config.server.data_dir / "spool").run_once()
+            if self._ingester is None:
+                self._ingester = Ingester(self.database, self.config.server.data_dir / "spool")
+            self._ingester.run_once()
             with reading(self.database) as conn:
                 found = [entry.exchange for entry in exchanges.page(conn, exchanges.Filter(), None, 1000).entries]
             if count is None or len(found) >= count or time.monotonic() > deadline:
@@ -115,11 +122,11 @@ class LiveGateway:
         async def main() -> None:
             self._loop = asyncio.get_running_loop()
             self.app = create_app(self.config, self.database, self.options)
-            settings = uvicorn.Config(self.app, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=2)
-            self._server = uvicorn.Server(settings)
+            self._server = uvicorn.Server(settings(self.app, 2))
             await self._server.serve(sockets=[self._socket])
 
         try:
-            asyncio.run(main())
-        except BaseException as error:
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(main())
+        except BaseException as error:  # noqa: BLE001 - shown by the thread that waits
             self._failure = error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -66,12 +67,14 @@ class Wire:
     async def until_closed(self, timeout: float = 10.0) -> None:
         """Wait for the other side to hang up, and note it."""
         self.keep = False
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(timeout):
-                if await self.reader.read(1) == b"":
-                    self.seen.closed.set()
-        except (TimeoutError, ConnectionError):
-            self.seen.closed.set() if not isinstance(asyncio.current_task(), type(None)) else None
+                try:
+                    while await self.reader.read(65536):
+                        pass
+                except ConnectionError:
+                    pass
+                self.seen.closed.set()
 
     def reset(self) -> None:
         """A TCP reset instead of a close."""
@@ -118,7 +121,14 @@ def words(*texts: str) -> list[bytes]:
 async def answers(wire: Wire) -> None:
     """The well-behaved default: whole or streamed, with usage when asked."""
     if wire.seen.path.endswith("/embeddings"):
-        await wire.json({"object": "list", "data": [{"object": "embedding", "index": 0, "embedding": [0.5]}], "model": "e", "usage": {"prompt_tokens": 4, "total_tokens": 4}})
+        await wire.json(
+            {
+                "object": "list",
+                "data": [{"object": "embedding", "index": 0, "embedding": [0.5]}],
+                "model": "e",
+                "usage": {"prompt_tokens": 4, "total_tokens": 4},
+            }
+        )
     elif wire.seen.method != "POST":
         await wire.json({"object": "list", "data": []})
     elif wire.seen.body.get("stream"):
@@ -192,7 +202,7 @@ class UpstreamServer:
                     break
                 if not wire.keep:
                     break
-        except (ConnectionError, asyncio.IncompleteReadError):
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
         finally:
             writer.close()

@@ -1,0 +1,52 @@
+"""The listening sockets of the gateway, bound before anything is forked. Nothing is accepted here."""
+
+from __future__ import annotations
+
+import errno
+import socket
+
+from gateway.config.models import ServerConfig
+from router.errors import ConfigError, Problem
+
+_BACKLOG = 4096
+
+
+def listen(server: ServerConfig) -> list[socket.socket]:
+    """The public socket, and the admin API's own where it has one. ConfigError that names the key to change when an address cannot be had."""
+    sockets: list[socket.socket] = []
+    try:
+        for key, port in (("port", server.port), ("admin_port", server.admin_port)):
+            if port is not None:
+                sockets.append(_bind(server.host, port, key))
+    except ConfigError:
+        for each in sockets:
+            each.close()
+        raise
+    return sockets
+
+
+def _bind(host: str, port: int, key: str) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        made = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise _wrong("host", f"{host} is no address of this machine ({error.strerror})") from error
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        made.bind(address)
+        made.listen(_BACKLOG)
+        made.setblocking(False)
+    except OSError as error:
+        made.close()
+        if error.errno == errno.EADDRINUSE:
+            raise _wrong(key, f"{host}:{port} is in use by another program; stop it, or choose another port (--port)") from error
+        if error.errno == errno.EACCES:
+            raise _wrong(key, f"this user may not listen on port {port}; choose one above 1023") from error
+        raise _wrong("host", f"cannot listen on {host}:{port} ({error.strerror}); name an address of this machine") from error
+    return made
+
+
+def _wrong(key: str, message: str) -> ConfigError:
+    text = f"server.{key}: {message}"
+    return ConfigError(text, (Problem(message, key=f"server.{key}"),))

@@ -1,0 +1,104 @@
+"""One data-plane process: uvicorn on inherited sockets around the application, with the signals its arbiter sends. Made by serve.py, after the fork.
+
+SIGTERM drains, SIGHUP reads the configuration again; SIGINT is the arbiter's business (a terminal sends it to everyone).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import uvicorn
+import uvloop
+from typing_extensions import override
+
+from gateway.app import App, Options, apply, create_app
+from gateway.config.models import Config
+from gateway.reload import reread
+from router.errors import ConfigError
+from serving.database import connect
+
+log = logging.getLogger("breakeven.worker")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Which worker this is. `ready` is a descriptor that gets one byte when requests are answered, `drain_s` how long the last ones may take."""
+
+    index: int
+    ready: int
+    arbiter: int
+    drain_s: float
+    environ: Mapping[str, str] = field(repr=False)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers: ours are on the loop, and a drained worker ends with exit code 0. Says when it is ready."""
+
+    def __init__(self, config: uvicorn.Config, ready: int) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    @override
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+    @override
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            os.write(self._ready, b"+")
+
+
+def run(config: Config, sockets: Sequence[socket.socket], place: Place) -> None:
+    """Serve until SIGTERM. Raises ConfigError where the database cannot be opened."""
+    database = connect(config.database, config.source.parent)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            options = Options(worker=f"w{place.index}", environ=place.environ, on_reload=lambda: os.kill(place.arbiter, signal.SIGHUP))
+            runner.run(_serve(create_app(config, database, options), sockets, place))
+    finally:
+        database.dispose()
+
+
+async def _serve(app: App, sockets: Sequence[socket.socket], place: Place) -> None:
+    server = _Server(settings(app, place.drain_s), place.ready)
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, server.handle_exit, signal.SIGTERM, None)
+    loop.add_signal_handler(signal.SIGHUP, _reload, app, place.environ)
+    loop.add_signal_handler(signal.SIGINT, lambda: None)
+    await server.serve(sockets=list(sockets))
+    if not server.started:
+        raise ConfigError("the worker could not start; its log says why")
+
+
+def settings(app: App, drain_s: float) -> uvicorn.Config:
+    """How uvicorn runs: no access log (the ledger has it), no header of its own, a bounded drain."""
+    return uvicorn.Config(
+        app,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=max(1, round(drain_s)),
+        backlog=4096,
+    )
+
+
+def _reload(app: App, environ: Mapping[str, str]) -> None:
+    try:
+        apply(app.gateway, reread(app.gateway.config, environ))
+    except ConfigError as error:
+        log.error("the configuration is not valid; the one in force stays:\n%s", error.message)  # noqa: TRY400 - the message has it all
