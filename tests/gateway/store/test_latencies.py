@@ -17,15 +17,15 @@ Make = Callable[..., Any]
 
 
 def test_percentiles_are_values_that_were_seen(database: Engine, exchange: Make) -> None:
-    """Nearest rank over each route and backend: of 1 … 20, p50 is 10, p95 is 19, p100 is 20; failures do not count."""
+    """Nearest rank over each route and backend: of 1 … 20, p1 is 1, p50 is 10, p95 is 19, p100 is 20; failures do not count."""
     answers = [exchange(f"a{n}", total_ms=float(n), ttft_ms=float(n) / 10) for n in range(1, 21)]
     answers += [exchange("slow", total_ms=1e6, outcome=Outcome.TIMEOUT), exchange("b", local=True, total_ms=7.0, ttft_ms=None)]
     with writing(database) as conn:
         exchanges.insert(conn, answers)
     with reading(database) as conn:
-        assert percentiles(conn, ALWAYS, (50, 95, 100)) == [
-            Latency("triage", "local/triage@3", 1, {}, {50: 7.0, 95: 7.0, 100: 7.0}),
-            Latency("triage", "openai/gpt-4o-mini", 20, {50: 1.0, 95: 1.9, 100: 2.0}, {50: 10.0, 95: 19.0, 100: 20.0}),
+        assert percentiles(conn, ALWAYS, (1, 50, 95, 100)) == [
+            Latency("triage", "local/triage@3", 1, {}, {1: 7.0, 50: 7.0, 95: 7.0, 100: 7.0}),
+            Latency("triage", "openai/gpt-4o-mini", 20, {1: 0.1, 50: 1.0, 95: 1.9, 100: 2.0}, {1: 1.0, 50: 10.0, 95: 19.0, 100: 20.0}),
         ]
 
 
