@@ -11,14 +11,14 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from router.errors import BreakevenError, ConfigError
+from router.errors import BreakevenError, ConfigError, DataError
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -177,16 +177,9 @@ def sandbox(
     from gateway.sandbox import serve as run
     from gateway.sandbox.options import MODELS
 
-    options = SandboxOptions(
-        models=tuple(model or MODELS),
-        references=tuple(load(answers)) if answers else (),
-        error_rate=error_rate,
-        ttft_ms=latency_ms,
-        token_ms=token_ms,
-        jitter=0.25,
-        seed=seed,
-        api_key=api_key,
-    )
+    latency = {"ttft_ms": latency_ms, "token_ms": token_ms, "jitter": 0.25}
+    known = tuple(load(answers)) if answers else ()
+    options = SandboxOptions(tuple(model or MODELS), known, error_rate, **latency, seed=seed, api_key=api_key)
     run(options, host, port, lambda running: terminal.line(f"sandbox provider at {running.base_url} (models: {', '.join(options.models)}); Ctrl-C stops it"))
 
 
@@ -219,16 +212,8 @@ def keys_create(
     from router.money import parse_usd
     from serving.database import writing
 
-    spec = keys.KeySpec(
-        name=name,
-        routes=tuple(route) if route else None,
-        models=tuple(model) if model else None,
-        rpm=rpm,
-        tpm=tpm,
-        concurrency=concurrency,
-        nanousd_per_day=parse_usd(usd_per_day) if usd_per_day else None,
-        expires_at=_instant(expires_at),
-    )
+    dollars = parse_usd(usd_per_day) if usd_per_day else None
+    spec = keys.KeySpec(name, tuple(route or ()) or None, tuple(model or ()) or None, rpm, tpm, concurrency, dollars, _instant(expires_at))
     with _database(_config(config)) as engine, writing(engine) as conn:
         key, secret = keys.create(conn, spec, time.time())
     _show(CreatedKey(**shape(key, time.time()), key=secret).model_dump(mode="json"), json, terminal.key_created)
@@ -258,6 +243,157 @@ def keys_revoke(key_id: str, config: ConfigPath = None, json: Json = False) -> N
     with _database(_config(config)) as engine, writing(engine) as conn:
         key = keys.revoke(conn, key_id, time.time())
     _show(KeyBody(**shape(key, time.time())).model_dump(mode="json"), json, terminal.record)
+
+
+@dataset_app.command("build", epilog="Example: breakeven dataset build --route support-triage --out data/triage")
+def dataset_build(
+    out: Annotated[Path, typer.Option(help="Directory to write; must not exist.")],
+    route: Annotated[str | None, typer.Option(help="From the captured traffic of this route.")] = None,
+    file: Annotated[Path | None, typer.Option(help="From a JSONL file in OpenAI's chat format.")] = None,
+    config: ConfigPath = None,
+    json: Json = False,
+) -> None:
+    """Write a dataset: checked whole, split by content hash, manifest last."""
+    from gateway import terminal
+    from training import commands
+
+    if (route is None) == (file is None):
+        raise ConfigError("give either --route NAME or --file PATH")
+    if file is not None:
+        document = commands.build_dataset(None, None, file, out)
+    else:
+        found = _config(config)
+        with _database(found) as engine:
+            document = commands.build_dataset(found, engine, str(route), out)
+    _show(document, json, terminal.dataset)
+
+
+@dataset_app.command("check", epilog="Example: breakeven dataset check train.jsonl")
+def dataset_check(file: Path, json: Json = False) -> int:
+    """Read a JSONL file and report every problem with its line; exit code 1 when there is one."""
+    from gateway import terminal
+    from training import dataset
+
+    found = dataset.examine(file)
+    if found.problems:
+        raise DataError(f"{file}: {len(found.problems)} problem(s) in {found.lines} lines", found.problems)
+    _show(found.as_dict(), json, terminal.examined)
+    return 0
+
+
+@dataset_app.command("preview", epilog="Example: breakeven dataset preview train.jsonl --base Qwen/Qwen2.5-7B-Instruct")
+def dataset_preview(source: Path, base: Annotated[str, typer.Option(help="Model directory or Hugging Face id.")], count: int = 3, json: Json = False) -> None:
+    """Show the tokens the trainer will see and which of them it learns."""
+    from gateway import terminal
+    from training import commands, tokens
+
+    shown = commands.preview(base, source, count)
+    _show([p.as_dict() for p in shown], json, lambda _: terminal.texts(tokens.coloured(p) for p in shown))
+
+
+@app.command(epilog="Example: breakeven train recipe.yaml --resume")
+def train(
+    recipe: Path, resume: Annotated[bool, typer.Option(help="Go on with an interrupted run.")] = False, config: ConfigPath = None, json: Json = False
+) -> int:
+    """Train an adapter from a recipe; Ctrl-C leaves a checkpoint that --resume continues."""
+    from gateway import terminal
+    from training import commands
+
+    with ExitStack() as stack:
+
+        def opened() -> tuple[Config, Engine]:
+            found = _config(config)
+            return found, stack.enter_context(_database(found))
+
+        document = commands.run_training(recipe, resume, terminal.Progress(), opened)
+    _show(document, json, terminal.trained)
+    return 130 if document["interrupted"] else 0
+
+
+@app.command("eval", epilog="Example: breakeven eval support-triage --adapter support-triage@2")
+def evaluate(
+    route: str,
+    adapter: Annotated[str | None, typer.Option(help="NAME@VERSION; without a version the newest.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Directory of answers and report (default: DATA_DIR/evals/…).")] = None,
+    concurrency: int = 8,
+    config: ConfigPath = None,
+    json: Json = False,
+) -> int:
+    """Ask hosted model, bare base and adapter every question of the route's suite through the running gateway, and judge; exit code 1 when refused."""
+    from gateway import remote, terminal
+    from training import commands
+
+    found = _config(config)
+    with _database(found) as engine:
+        name, version = commands.adapter_version(engine, adapter)
+        directory = out or found.server.data_dir / "evals" / route / (f"{name}@{version}" if name else "base")
+        asked = commands.Judging(route, name, version, directory, concurrency)
+        document = commands.run_eval(found, engine, asked, remote.address(found, os.environ) + "/v1", terminal.Progress())
+    _show(document, json, terminal.evaluation)
+    return 0 if document["gate"]["passed"] or name is None else 1
+
+
+@adapters_app.command("list", epilog="Example: breakeven adapters list")
+def adapters_list(config: ConfigPath = None, json: Json = False) -> None:
+    """Every adapter with its versions."""
+    from gateway import adapters, terminal
+
+    with _database(_config(config)) as engine:
+        _show(adapters.listed(engine), json, terminal.adapters)
+
+
+@adapters_app.command("add", epilog="Example: breakeven adapters add out/support-triage --name support-triage")
+def adapters_add(
+    path: Path,
+    name: Annotated[str | None, typer.Option(help="Default: the directory's name.")] = None,
+    engine: Annotated[str | None, typer.Option(help="Where routes do not say it.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check only.")] = False,
+    config: ConfigPath = None,
+    json: Json = False,
+) -> None:
+    """Check a directory without loading it, copy it under its digest, register it as a new version."""
+    from gateway import adapters, terminal
+
+    found = _config(config)
+    with _database(found) as database:
+        asked = adapters.Asked(name or path.resolve().name, str(path.resolve()), engine, dry_run=dry_run)
+        _show(adapters.added(database, found, asked, time.time()), json, terminal.version_added)
+
+
+def _adapter_verb(verb: str, summary: str) -> None:
+    def command(
+        name: str,
+        version: Annotated[str | None, typer.Option(help="Number or digest; `rollback` goes to the previous one without it.")] = None,
+        percent: Annotated[float | None, typer.Option(help="Share of the adapter's requests (canary).")] = None,
+        force: bool = False,
+        reason: str = "",
+        dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would happen.")] = False,
+        wait_s: float = 120.0,
+        config: ConfigPath = None,
+        json: Json = False,
+    ) -> None:
+        from gateway import adapters, terminal
+        from serving.verbs import Change
+
+        wanted = int(version) if version is not None and version.isdigit() else version
+        change = Change(verb, name, wanted, percent, force, reason, os.environ.get("USER") or "command line")  # type: ignore[arg-type]
+        found = _config(config)
+        with _database(found) as engine:
+            if dry_run:
+                document = adapters.previewed(engine, found, change, time.time())
+            else:
+                document = adapters.carried_out(engine, found, change, wait_s, (time.time, time.sleep))
+        _show(document, json, terminal.adapter)
+
+    command.__doc__ = summary
+    adapters_app.command(verb, epilog=f"Example: breakeven adapters {verb} support-triage --version 2")(command)
+
+
+_adapter_verb("load", "Load a version on every replica and verify it, without routing anything to it.")
+_adapter_verb("canary", "Send a share of the adapter's requests to a version.")
+_adapter_verb("promote", "Make a version live: one atomic switch after it is loaded and verified everywhere.")
+_adapter_verb("rollback", "Make the previous version live again.")
+_adapter_verb("retire", "Stop routing to a version, let its answers finish, unload it, delete its files.")
 
 
 if __name__ == "__main__":

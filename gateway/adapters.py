@@ -107,6 +107,14 @@ def wait(database: Engine, change: Change, version: int | None, tries: int, paus
     return is_done(database, change, version)
 
 
+def carried_out(database: Engine, config: Config, change: Change, wait_s: float, time: tuple[Callable[[], float], Callable[[float], object]]) -> dict[str, Any]:
+    """Ask for a change and wait until it is so, at most `wait_s`: the adapter, with `done`. `time` is a clock and a pause, in seconds."""
+    clock, pause = time
+    meant = requested(database, config, change, clock())
+    finished = wait(database, change, meant, int(wait_s / POLL_S), pause)
+    return {**body_of(database, change.adapter), "done": finished}
+
+
 def pending(view: AdapterView) -> str | None:
     """What was asked and is not done yet, in a sentence."""
     said = [f"{v.version} is being loaded" for v in view.versions if v.wanted and v.state is State.REGISTERED]

@@ -144,7 +144,7 @@ class _Arbiter:
         signal.set_wakeup_fd(-1)
         for number in _SIGNALS:
             signal.signal(number, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        os.setpgid(0, 0)  # Ctrl-C in a terminal is for the arbiter alone, which stops the others in their order
         for descriptor in (*self._wake, self._announce[0]):
             os.close(descriptor)
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)

@@ -6,12 +6,29 @@ Everything here writes; nothing decides. With `--json` a command prints `documen
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
 
 import orjson
 
 from router.errors import AdapterRefused, BreakevenError, ConfigError, DataError, Problem
+
+
+class Moment(Protocol):
+    """How far long work is, as the caller tells it (training.progress.Progress is one)."""
+
+    @property
+    def phase(self) -> str: ...
+    @property
+    def done(self) -> int: ...
+    @property
+    def total(self) -> int: ...
+    @property
+    def eta_s(self) -> float | None: ...
+    @property
+    def loss(self) -> float | None: ...
+    @property
+    def tokens_per_s(self) -> float | None: ...
 
 
 def document(value: Any) -> None:
@@ -132,6 +149,10 @@ def adapter(found: Mapping[str, Any]) -> None:
     share = f", canary {canary['version']} at {canary['percent']} %" if canary.get("version") else ""
     line(f"{found['adapter']}: live {_cell(found['live'])}, previous {_cell(found['previous'])}{share}")
     rows(found.get("versions", ()), ("version", "state", "stage", "gate", "replicas", "digest"))
+    for step in found.get("steps", ()):
+        line(f"would happen: {step}")
+    if found.get("done") is False:
+        note("not done yet; what is wanted is written down, and the controller of `breakeven serve` does it")
 
 
 def adapters(found: Mapping[str, Any]) -> None:
@@ -142,20 +163,80 @@ def adapters(found: Mapping[str, Any]) -> None:
         adapter(one)
 
 
+def version_added(found: Mapping[str, Any]) -> None:
+    """A version that passed the admission check."""
+    line(f"{found['adapter']}@{found['version']} {found['state']}  sha256 {found['digest'][:16]}…" + ("  (dry run)" if found.get("dry_run") else ""))
+    record(found["checks"])
+
+
+def examined(found: Mapping[str, Any]) -> None:
+    """A dataset file without problems."""
+    line(f"{found['file']}: {found['examples']} examples in {found['lines']} lines, no problem")
+    for warning in found["warnings"]:
+        line(f"  note: {Problem(**warning)}")
+
+
+def dataset(found: Mapping[str, Any]) -> None:
+    """A dataset that was written."""
+    parts = ", ".join(f"{name.removesuffix('.jsonl')} {part['examples']}" for name, part in found["files"].items())
+    line(f"{found['path']}: {parts}; sha256 {found['digest'][:16]}…")
+    for warning in found["warnings"]:
+        line(f"  note: {warning['message']}")
+
+
+def trained(found: Mapping[str, Any]) -> None:
+    """An adapter that was trained, or where the run stands."""
+    if found["interrupted"]:
+        line(f"interrupted at step {found['step']} of {_cell(found['total'])}; go on with: {found['resume']}")
+    else:
+        line(f"adapter written to {found['path']}; next: breakeven adapters add {found['path']}")
+
+
+def evaluation(found: Mapping[str, Any]) -> None:
+    """Every rung, the gate with its reasons, and what the suite can see."""
+    rows(found["rungs"], list(found["rungs"][0]) if found["rungs"] else ())
+    verdict = found["gate"]
+    line(f"gate: {'admitted' if verdict['passed'] else 'refused'}" + ("  (sandbox numbers)" if found["sandbox"] else ""))
+    for check in verdict["checks"]:
+        line(f"  {'ok' if check['passed'] else 'NO'}  {check['name']}: {check['detail']}")
+    line(f"  {verdict['power']}\nreport: {', '.join(found['report'])}")
+
+
+def texts(found: Iterable[Any]) -> None:
+    """Coloured text, one after the other."""
+    from rich.console import Console
+
+    console = Console()
+    for text in found:
+        console.print(text)
+
+
+def note(text: str) -> None:
+    """One line on stderr."""
+    sys.stderr.write(text + "\n")
+
+
 class Progress:
-    """One moving line on stderr: `label 12/300  4 %  eta 3:20  note`. Prints a plain line every tenth part where stderr is no terminal."""
+    """One moving line on stderr: `training 12/300  4 %  eta 3:20  loss 0.41`. A plain line every tenth part where stderr is no terminal."""
 
-    def __init__(self, label: str) -> None:
-        self._label, self._tenth = label, -1
+    def __init__(self) -> None:
+        self._shown: tuple[str, int] = ("", -1)
 
-    def __call__(self, done: int, total: int, eta_s: float | None = None, note: str = "") -> None:
+    def __call__(self, now: Moment) -> None:
         """Show where the work stands."""
-        share = done / total if total else 1.0
-        eta = f"  eta {int(eta_s) // 60}:{int(eta_s) % 60:02d}" if eta_s is not None else ""
-        text = f"{self._label} {done}/{total}  {share:.0%}{eta}  {note}"
+        share = now.done / now.total if now.total else 1.0
+        parts = [f"{now.phase} {now.done}/{now.total}", f"{share:.0%}"]
+        if now.eta_s is not None:
+            parts.append(f"eta {int(now.eta_s) // 60}:{int(now.eta_s) % 60:02d}")
+        if now.loss is not None:
+            parts.append(f"loss {now.loss:.3f}")
+        if now.tokens_per_s is not None:
+            parts.append(f"{now.tokens_per_s:,.0f} tokens/s")
+        text = "  ".join(parts)
+        step = (now.phase, int(share * 10))
         if sys.stderr.isatty():
-            sys.stderr.write(f"\r\x1b[2K{text}" + ("\n" if done >= total else ""))
+            sys.stderr.write(f"\r\x1b[2K{text}" + ("\n" if now.done >= now.total else ""))
             sys.stderr.flush()
-        elif int(share * 10) > self._tenth:
-            self._tenth = int(share * 10)
+        elif step != self._shown:
             sys.stderr.write(text + "\n")
+        self._shown = step
