@@ -177,9 +177,8 @@ def sandbox(
     from gateway.sandbox import serve as run
     from gateway.sandbox.options import MODELS
 
-    latency = {"ttft_ms": latency_ms, "token_ms": token_ms, "jitter": 0.25}
     known = tuple(load(answers)) if answers else ()
-    options = SandboxOptions(tuple(model or MODELS), known, error_rate, **latency, seed=seed, api_key=api_key)
+    options = SandboxOptions(tuple(model or MODELS), known, error_rate, latency_ms, token_ms, 0.25, seed, api_key)
     run(options, host, port, lambda running: terminal.line(f"sandbox provider at {running.base_url} (models: {', '.join(options.models)}); Ctrl-C stops it"))
 
 

@@ -112,7 +112,7 @@ def _opened(open_config: Callable[[], tuple[Config, Engine]] | None, why: str) -
 
 
 def run_eval(config: Config, database: Engine, asked: Judging, base_url: str, on_progress: OnProgress) -> dict[str, Any]:
-    """Evaluate hosted, bare base and adapter through the running gateway; judge; store the verdict with the version. Paths of the report are in the document."""
+    """Evaluate hosted, bare base and adapter through the running gateway; judge; store the verdict with the version. The document names the report."""
     route = config.routes.get(asked.route)
     if route is None or route.quality.suite is None:
         raise ConfigError(f"routes.{asked.route}.quality.suite is not set in {config.source}: an evaluation needs a suite of gold items")
