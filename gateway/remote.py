@@ -59,6 +59,8 @@ def explain(config: Config, environ: Mapping[str, str], database: Engine, route:
     try:
         found: dict[str, Any] = call(config, environ, "POST", f"/admin/routes/{route}/explain", body)
     except GatewayAway:
+        if route not in config.routes:
+            raise RequestError(f"there is no route {route!r}; {config.source} has {', '.join(sorted(config.routes))}", status=404) from None
         fleet = Fleet(config, database, book(config), lambda: now)
         asyncio.run(fleet.refresh(force=True))
         decision = fleet.explain(route, body)
