@@ -46,13 +46,13 @@ def admit(caller: Caller, server: ServerConfig, now: float) -> str:
     key = admin_key(server)
     if key is None:
         _local_only(caller, server)
-        _same_origin(caller)
+        require_same_origin(caller)
         return "loopback"
     scheme, _, sent = caller.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and matches(sent.strip(), key):
         return "key"
     if caller.cookie is not None and session_valid(caller.cookie, key, now):
-        _same_origin(caller)
+        require_same_origin(caller)
         return "session"
     raise AuthError("This needs the admin key: send Authorization: Bearer <admin key>, or log in at /dashboard.", status=401, code="invalid_admin_key")
 
@@ -110,7 +110,7 @@ def _local_only(caller: Caller, server: ServerConfig) -> None:
         raise AuthError("Without server.admin_key the admin API must be called by a loopback name: localhost or 127.0.0.1.", status=403, code="wrong_host")
 
 
-def _same_origin(caller: Caller) -> None:
+def require_same_origin(caller: Caller) -> None:
     """Refuse what another site's page sent. Tools send no Origin; browsers send one with everything that changes something."""
     origin = caller.headers.get("origin")
     site = caller.headers.get("sec-fetch-site", "none")

@@ -5,6 +5,7 @@ The page is rendered here from the JSON: FastAPI's own loads its code from elsew
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from html import escape
 from importlib.metadata import version
@@ -99,14 +100,14 @@ def _schema(name: str, schema: Mapping[str, Any]) -> str:
         for field, shape in schema.get("properties", {}).items()
     )
     said = f"<p>{escape(schema.get('description', ''))}</p>" if schema.get("description") else ""
-    return f'<article id="shape-{escape(name)}"><h3><code>{escape(name)}</code></h3>{said}<table><tbody>{rows}</tbody></table></article>'
+    return f'<article id="shape-{escape(name)}"><h3><code>{_shown(escape(name))}</code></h3>{said}<table><tbody>{rows}</tbody></table></article>'
 
 
 def _type(schema: Mapping[str, Any]) -> str:
     """A short name of a schema, linked where it has a section of its own."""
     if "$ref" in schema:
         name = escape(str(schema["$ref"]).rsplit("/", 1)[-1])
-        return f'<a href="#shape-{name}">{name}</a>'
+        return f'<a href="#shape-{name}">{_shown(name)}</a>'
     if "anyOf" in schema:
         return " | ".join(_type(option) for option in schema["anyOf"])
     if schema.get("type") == "array":
@@ -114,3 +115,8 @@ def _type(schema: Mapping[str, Any]) -> str:
     if "const" in schema or "enum" in schema:
         return " | ".join(f"<code>{escape(str(value))}</code>" for value in schema.get("enum", [schema.get("const")]))
     return escape(str(schema.get("type", "anything")))
+
+
+def _shown(name: str) -> str:
+    """`Listed_RouteBody_`, as FastAPI names a generic's instance, is a list of RouteBody."""
+    return re.sub(r"^Listed_(\w+)_$", r"list of \1", name)

@@ -1,0 +1,22 @@
+// One colour per backend, the same in every chart: hosted in amber tones, local in teal tones.
+
+import { chip, h } from "./dom.js";
+
+const TONES = { hosted: ["hosted", "hosted-3", "hosted-2", "hosted-4"], local: ["local", "local-3", "local-2"] };
+
+/** A Map of backend -> {name, kind, sandbox, tone (a CSS class)}, local first so that it sits at the bottom of the bars. */
+export function assign(backends, isLocal, sandbox) {
+  const kinds = { local: [], hosted: [] };
+  for (const backend of [...new Set(backends)].sort()) kinds[isLocal(backend) ? "local" : "hosted"].push(backend);
+  const found = new Map();
+  for (const kind of ["local", "hosted"]) {
+    kinds[kind].forEach((name, index) => found.set(name, { name, kind, sandbox: sandbox.has(name), tone: `tone-${TONES[kind][index % TONES[kind].length]}` }));
+  }
+  return found;
+}
+
+/** A backend as it is written everywhere: its colour, its name, and a mark where it is the sandbox's. */
+export const backend = (name, colours, strong = false) => {
+  const known = colours.get(name);
+  return h("span", { class: "backend" }, h("span", { class: `swatch ${known?.tone ?? ""}` }), h(strong ? "b" : "span", {}, name ?? "no answer"), known?.sandbox ? chip("sandbox", "warn") : null);
+};
