@@ -41,7 +41,7 @@ _STOPPING = frozenset({signal.SIGTERM, signal.SIGINT})
 def serve(config: Config, controller: Controller | None = None, environ: Mapping[str, str] | None = None, drain_s: float = DRAIN_S) -> int:
     """Run the gateway until SIGTERM (exit code 0) or SIGINT (130). ConfigError when it cannot start: port in use, database, directories."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    for noisy in ("alembic", "uvicorn.error"):
+    for noisy in ("alembic", "httpx", "uvicorn.error"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     _prepare(config)
     sockets = listen(config.server)

@@ -155,7 +155,7 @@ class Stage:
                 str(LATENCY_MS),
             )
             self._launch("sandbox", *words, "--api-key", "sandbox-key")
-            self.wait_for(f"http://127.0.0.1:{self.provider_port}/healthz", 30)
+            self.wait_for(f"http://127.0.0.1:{self.provider_port}/sandbox/log", 30)
         self.say("starting the gateway (ready at once) and, below it, vLLM (half a minute)")
         self._launch("serve", "serve")
         self.wait_for(f"http://127.0.0.1:{self.port}/readyz", 30)
@@ -185,7 +185,7 @@ class Stage:
         """Until the engine's replica is healthy."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            replicas = [r for e in self.get("/admin/routes").get("engines", []) for r in e["replicas"]]
+            replicas = self.get("/admin/status")["replicas"]
             if replicas and all(r["healthy"] for r in replicas):
                 return
             self.progress("waiting for vLLM: " + ", ".join(f"{r['state']} {r.get('detail') or ''}" for r in replicas))
