@@ -1,6 +1,6 @@
 """One chat example in OpenAI's fine-tuning format: a JSON line in, an `Example` or every problem of that line out.
 
-Public: `parse(line, number, file) -> Example | tuple[Problem, ...]`, `Example`, `canonical`.
+Public: `parse(line, number, file) -> Example | tuple[Problem, ...]`, `from_messages`, `Example`, `question`, `canonical`.
 Pure. Not here: files and whole-dataset checks (dataset.py), tokens (tokens.py).
 """
 
@@ -45,6 +45,11 @@ class Example:
         return self.messages[:-1]
 
     @property
+    def question(self) -> str:
+        """What was asked, as one text: the prompt without system text, which all examples of a route share."""
+        return question(self.prompt)
+
+    @property
     def answer(self) -> str:
         """The final answer as text: content, and tool calls as canonical JSON."""
         last = self.messages[-1]
@@ -55,6 +60,11 @@ class Example:
         """The example as one JSON line, without its newline; parses back to the same digest."""
         body = _line_body(self.messages, self.tools, self.trained)
         return json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+
+
+def question(messages: Sequence[Message]) -> str:
+    """The text of a conversation's messages other than system and developer ones."""
+    return "\n".join(str(m.get("content") or "") for m in messages if m["role"] not in ("system", "developer"))
 
 
 def canonical(value: object) -> str:
@@ -125,10 +135,21 @@ def _json_object(line: str, say: Say) -> dict[str, Any] | None:
     except RecursionError:
         say("", "nested too deeply to read; flatten it")
         return None
+    if not _encodable(body):
+        say("", "holds half of a surrogate pair (\\ud800 to \\udfff alone), which is no character; remove it")
+        return None
     if not isinstance(body, dict):
         say("", f'must be a JSON object like {{"messages": [...]}}, not {_kind(body)}')
         return None
     return body
+
+
+def _encodable(body: object) -> bool:
+    try:
+        canonical(body).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _check_top(body: Mapping[str, Any], say: Say) -> None:
@@ -221,6 +242,8 @@ def _check_order(messages: Sequence[Mapping[str, Any]], say: Say) -> None:
         return
     if messages[-1]["role"] != "assistant":
         say("messages", f"the last message is from {messages[-1]['role']}, but must be from the assistant: what follows the last answer is never learnt")
+    if len(messages) == 1:
+        say("messages", "the answer stands alone: put what it answers before it")
     if all(m.get("weight", 1) == 0 for m in answers):
         say("messages", "every assistant message has weight 0: there is nothing to learn")
     open_calls: set[str] = set()

@@ -3,7 +3,7 @@
 Public:
     examine(path) -> Examination               all problems and warnings, nothing raised
     check(path) -> Examination                 the same; raises DataError with every problem
-    build(out, examples, source, shares) -> Built    train/validation/test.jsonl, manifest.json last
+    build(out, examples, source, shares, held_out) -> Built    train/validation/test.jsonl, manifest.json last
     load(directory) -> Dataset                 a built directory, its digests verified
     open_any(path) -> Dataset                  a built directory, or a JSONL file split in memory
 Not here: one line's format (chat.py), captured traffic (traffic.py), tokens and length (tokens.py).
@@ -125,15 +125,27 @@ def warnings_of(examples: Sequence[Example], file: str | None) -> list[Problem]:
 
 def near_clusters(examples: Sequence[Example]) -> list[int]:
     """Clusters of near-duplicate prompts. System text is left out (all share it); answers are left out (a leak is a known question)."""
-    return clusters(["\n".join(str(m.get("content") or "") for m in e.prompt if m["role"] not in ("system", "developer")) for e in examples])
+    return clusters([example.question for example in examples])
 
 
-def build(out: Path, examples: Sequence[Example], source: Mapping[str, Any], shares: Mapping[str, float] = split.SHARES) -> Built:
-    """Write the parts and, last, manifest.json into the new directory `out`. Equal lines are kept once. The bytes depend on nothing but the arguments.
+def _without(examples: Sequence[Example], held_out: Sequence[str]) -> list[Example]:
+    """The examples that are in no cluster with a held-out question."""
+    if not held_out:
+        return list(examples)
+    cluster_of = clusters([*held_out, *(example.question for example in examples)])
+    taken = set(cluster_of[: len(held_out)])
+    return [example for example, cluster in zip(examples, cluster_of[len(held_out) :], strict=True) if cluster not in taken]
+
+
+def build(out: Path, examples: Sequence[Example], source: Mapping[str, Any], shares: Mapping[str, float] = split.SHARES, held_out: Sequence[str] = ()) -> Built:
+    """Write the parts and, last, manifest.json into the new directory `out`. The bytes depend on nothing but the arguments.
+
+    Equal lines are kept once. `held_out` are questions of a suite (`suite.questions`): examples that ask the same or nearly the same are left out.
 
     Raises StateError where `out` exists, DataError where fewer than ten examples are left.
     """
-    unique = list({example.digest: example for example in examples}.values())
+    different = list({example.digest: example for example in examples}.values())
+    unique = _without(different, held_out)
     if len(unique) < MIN_EXAMPLES:
         raise DataError(f"{len(unique)} different example(s) are left of {len(examples)}, but training needs at least {MIN_EXAMPLES}; collect more")
     parts, moved = _parts(unique, shares)
@@ -148,7 +160,8 @@ def build(out: Path, examples: Sequence[Example], source: Mapping[str, Any], sha
             "files": files,
             "shares": dict(shares),
             "source": dict(source),
-            "repeated_lines_dropped": len(examples) - len(unique),
+            "repeated_lines_dropped": len(examples) - len(different),
+            "held_out_dropped": len(different) - len(unique),
             "kept_together_against_leaks": moved,
         }
         # The digest names the data alone, so that a run from a file and a run from a directory with the same lines have the same name.

@@ -1,6 +1,6 @@
 """A suite: held-out items with a known right answer and the scorer that judges against it.
 
-Public: `load(path) -> Suite` (raises DataError with every problem by line), `Suite`, `Item`, `overlap(suite, examples)`.
+Public: `load(path) -> Suite` (raises DataError with every problem by line), `Suite`, `Item`, `overlap(suite, examples)`, `questions(suite)`.
 One line: {"id", "messages", "expected", "scorer", "tags": [], "must_pass": false, "tools": [] (optional)}. `expected` by scorer:
     exact, normalized   the answer's text
     json_fields         an object, or the text of one: each field is compared
@@ -24,7 +24,7 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from jsonschema.exceptions import SchemaError  # type: ignore[import-untyped]
 
 from router.errors import DataError, Problem
-from training.chat import Example, Message, from_messages
+from training.chat import Example, Message, from_messages, question
 from training.duplicates import normalised
 
 SCORERS = ("exact", "normalized", "json_fields", "json_schema", "regex", "tool_call")
@@ -85,12 +85,13 @@ def load(path: Path) -> Suite:
 
 def overlap(suite: Suite, examples: Sequence[Example]) -> list[str]:
     """Ids of items whose question also stands in the training data: on those, a right answer proves memory, not skill."""
-    known = {_question(example.prompt) for example in examples}
-    return [item.id for item in suite.items if _question(item.messages) in known]
+    known = {normalised(example.question) for example in examples}
+    return [item.id for item, asked in zip(suite.items, questions(suite), strict=True) if normalised(asked) in known]
 
 
-def _question(messages: Sequence[Message]) -> str:
-    return normalised("\n".join(f"{m['role']}: {m.get('content') or ''}" for m in messages if m["role"] not in ("system", "developer")))
+def questions(suite: Suite) -> list[str]:
+    """What each item asks, as `dataset.build(held_out=...)` takes it: such examples must not be trained on."""
+    return [question(item.messages) for item in suite.items]
 
 
 def _item(line: str, number: int, file: str, problems: list[Problem]) -> Item | None:

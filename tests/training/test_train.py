@@ -17,16 +17,16 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from peft import PeftModel  # noqa: E402
-from router.errors import BreakevenError, ConfigError, DataError, StateError  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
+
+from router.errors import BreakevenError, ConfigError, DataError, StateError  # noqa: E402
 from serving.admission import Limits, check  # noqa: E402
 from serving.base import identify  # noqa: E402
 from serving.verify import read_probes  # noqa: E402
+from tests.training import tiny  # noqa: E402
 from training import dataset, loop, manifest, model, probes, recipe, tokens, train  # noqa: E402
 from training.checkpoint import RunDirectory  # noqa: E402
 from training.progress import Progress  # noqa: E402
-
-from tests.training import tiny  # noqa: E402
 
 pytestmark = pytest.mark.torch
 ADAPTER = ("adapter_config.json", "adapter_model.safetensors", "breakeven.json", "probes.json")
