@@ -10,7 +10,6 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -21,7 +20,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request as StarletteRequest
 from starlette.responses import Response
 
-from gateway import http_errors
+from gateway import admin, dashboard, http_errors
 from gateway.admission import MOST_IN_FLIGHT, Admission
 from gateway.asgi import Message, Receive, Scope, Send, answer
 from gateway.config.models import Config
@@ -156,14 +155,8 @@ async def _unset() -> Config:
 def _fallback() -> FastAPI:
     """Admin API and dashboard."""
     app = FastAPI(title="Breakeven", version=version("breakeven"), docs_url=None, redoc_url=None, openapi_url=None)
-    with suppress(ImportError):
-        from gateway import admin
-
-        app.include_router(admin.router())
-    with suppress(ImportError, AttributeError, OSError):
-        from gateway import dashboard
-
-        app.include_router(dashboard.router())
+    app.include_router(admin.router())
+    app.include_router(dashboard.router())
     app.add_exception_handler(HTTPException, _http_error)
     return app
 

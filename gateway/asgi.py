@@ -16,7 +16,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
 
-class ClientGone(Exception):  # noqa: N818 - not an error of ours: nobody is left to tell
+class ClientGone(Exception):
     """The client closed its connection."""
 
 

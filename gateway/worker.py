@@ -1,6 +1,6 @@
 """One data-plane process: uvicorn on inherited sockets around the application, with the signals its arbiter sends. Made by serve.py, after the fork.
 
-SIGTERM drains, SIGHUP reads the configuration again; SIGINT is the arbiter's business (a terminal sends it to everyone).
+SIGTERM drains, SIGHUP reads the configuration again.
 """
 
 from __future__ import annotations
@@ -73,7 +73,6 @@ async def _serve(app: App, sockets: Sequence[socket.socket], place: Place) -> No
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, server.handle_exit, signal.SIGTERM, None)
     loop.add_signal_handler(signal.SIGHUP, _reload, app, place.environ)
-    loop.add_signal_handler(signal.SIGINT, lambda: None)
     await server.serve(sockets=list(sockets))
     if not server.started:
         raise ConfigError("the worker could not start; its log says why")
