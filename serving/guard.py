@@ -22,7 +22,9 @@ import time
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
-SHARED = "/dev/shm/"  # noqa: S108  where vLLM's processes share memory; they leave files behind when they are killed
+_POLL_S = 0.02
+_GONE_S = 10.0  # a killed process with gigabytes takes a while to be gone
+_TRACKER_S = 2.0
 
 
 def started(pid: int) -> str | None:
@@ -60,13 +62,27 @@ def alive(pid: int, since: str | None) -> bool:
 
 
 def kill_group(group: int) -> None:
-    """SIGKILL to every process of the group, and removal of the shared memory they had mapped."""
-    shared = {path for pid in members(group) for path in _shared(pid)}
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(group, signal.SIGKILL)
-    for path in shared:
-        with contextlib.suppress(OSError):
-            Path(path).unlink()
+    """SIGKILL to every process of the group, and back when they are gone.
+
+    Python's resource tracker goes last: once the others are dead it removes the semaphores and shared memory they left in /dev/shm.
+    """
+    _kill(group, spare_trackers=True)
+    deadline = time.monotonic() + _TRACKER_S
+    while members(group) and time.monotonic() < deadline:
+        time.sleep(_POLL_S)
+    _kill(group, spare_trackers=False)
+
+
+def _kill(group: int, *, spare_trackers: bool) -> None:
+    deadline = time.monotonic() + _GONE_S
+    while time.monotonic() < deadline:
+        left = [pid for pid in members(group) if not (spare_trackers and _tracker(pid))]
+        if not left:
+            return
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(_POLL_S)
 
 
 def main(argv: list[str]) -> int:
@@ -119,13 +135,11 @@ def _stat(pid: int) -> list[str] | None:
         return None
 
 
-def _shared(pid: int) -> list[str]:
+def _tracker(pid: int) -> bool:
     try:
-        lines = Path(f"/proc/{pid}/maps").read_text().splitlines()
+        return b"resource_tracker" in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
-        return []
-    paths = {line[line.index(SHARED) :] for line in lines if SHARED in line}
-    return [path for path in paths if path.startswith((SHARED + "psm_", SHARED + "sem.mp-")) and not path.endswith("(deleted)")]
+        return False
 
 
 def _die_with_parent() -> None:

@@ -7,10 +7,12 @@ controller). Verbs are idempotent; one that is not done within `wait_s` answers 
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Response
 from pydantic import Field
+from sqlalchemy import Engine
 
 from gateway.adapters import Asked, added, body_of, is_done, listed, previewed, requested, shown
 from gateway.admin.access import InGateway, require_admin
@@ -143,10 +145,16 @@ async def change(gateway: InGateway, who: Who, name: Name, verb: Verb, body: Ver
     if how.dry_run:
         return AdapterBody(**await asyncio.to_thread(previewed, gateway.database, gateway.config, wanted, gateway.clock()))
     version = await asyncio.to_thread(requested, gateway.database, gateway.config, wanted, gateway.clock())
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + how.wait_s
-    while not (finished := await asyncio.to_thread(is_done, gateway.database, wanted, version)) and loop.time() < deadline:
-        await asyncio.sleep(POLL_S)
+    finished = await _wait(gateway.database, wanted, version, how.wait_s)
     await gateway.fleet.refresh()
     response.status_code = 200 if finished else 202
     return AdapterBody(**await asyncio.to_thread(body_of, gateway.database, name))
+
+
+async def _wait(database: Engine, wanted: Change, version: int | None, wait_s: float) -> bool:
+    """Whether it is done within `wait_s`. Nothing is held meanwhile: the controller may be another process on another machine."""
+    for _ in range(math.ceil(wait_s / POLL_S)):
+        if await asyncio.to_thread(is_done, database, wanted, version):
+            return True
+        await asyncio.sleep(POLL_S)
+    return await asyncio.to_thread(is_done, database, wanted, version)
