@@ -52,6 +52,11 @@ def _per_request(costs: dict[str, Any], *parts: str) -> float:
     return sum(costs[f"{part}_nanousd"] or 0 for part in parts) / 1e9 / costs["requests"]
 
 
+def _scores(gate: dict[str, Any]) -> dict[str, Any]:
+    found = gate.get("comparison") or {}
+    return {"items": found.get("n"), "adapter_score": found.get("candidate"), "hosted_score": found.get("reference"), "difference_above": found.get("bound")}
+
+
 def collect(stage: Stage, tallies: Sequence[Tally], boundary: float) -> dict[str, object]:
     """Everything the summary says, as one document; also written to demo-summary.json beside the working directory it was started from."""
     before_seen, *after_seen = tallies
@@ -75,7 +80,7 @@ def collect(stage: Stage, tallies: Sequence[Tally], boundary: float) -> dict[str
         "gpu_idle_usd": after["idle_usd"],
         "adapter": f"{ROUTE}@{adapter['live']}",
         "digest": live["digest"],
-        "gate": live["gate"],
+        "gate": {key: live["gate"].get(key) for key in ("passed", "reason", "power", "candidate", "reference")} | _scores(live["gate"]),
         "p50_ms_before": before_seen.percentile(0.5),
         "p95_ms_before": before_seen.percentile(0.95),
         "p50_ms_after": later.percentile(0.5),
@@ -90,7 +95,7 @@ def collect(stage: Stage, tallies: Sequence[Tally], boundary: float) -> dict[str
 def show(document: dict[str, Any], seconds: float) -> None:
     """The summary for people."""
     source = "SANDBOX numbers: scripted answers at the imitated model's list price" if document["sandbox"] else "real provider"
-    gate = document["gate"] or {}
+    gate = document["gate"]
     cost = {key.removeprefix("usd_per_request_"): f"${value:.8f}" for key, value in document.items() if key.startswith("usd_per_request_")}
     p50_p95 = {half: f"{document[f'p50_ms_{half}']:.0f}/{document[f'p95_ms_{half}']:.0f} ms" for half in ("before", "after")}
     lines = [
@@ -98,7 +103,8 @@ def show(document: dict[str, Any], seconds: float) -> None:
         f"  the loop took {seconds / 60:.1f} minutes        ({source})",
         "",
         f"  requests           {document['requests']} sent, {document['failed']} failed, {document['ledger_rows']} ledger rows",
-        f"  adapter            {document['adapter']}  gate: {'admitted' if gate.get('admit') else 'refused'}",
+        f"  adapter            {document['adapter']}  gate: {'admitted' if gate['passed'] else 'refused'} on {gate['items']} gold items",
+        f"                     score {gate['adapter_score']:.3f} against the hosted model's {gate['hosted_score']:.3f}",
         f"  answered locally   {document['local_share_before']:.0%} before, {document['local_share_after']:.0%} after",
         f"  cost per request   {cost['before']} before, {cost['after']} after (amortised: its share of the engine's hour)",
         f"                     {cost['after_opportunity']} after by opportunity price; {cost['after_all_hosted']} had all been hosted",
