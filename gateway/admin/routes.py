@@ -13,6 +13,7 @@ from gateway.admin.endpoint import AdminRoute, Body
 from gateway.admin.shapes import DecisionBody, Instant, Listed
 from gateway.context import Gateway
 from gateway.view import FleetView, RoutePlan
+from router.errors import RequestError
 from router.types import Candidate, Kind, Live, Price
 from serving.views import AdapterView, stage_of
 
@@ -112,6 +113,10 @@ async def listed(gateway: InGateway) -> Listed[RouteBody]:
 async def explain(gateway: InGateway, route: str, body: Annotated[dict[str, Any], FromBody()]) -> DecisionBody:
     """The decision that this chat request would get now, without calling anyone."""
     fleet, now = gateway.fleet, gateway.clock()
+    if route not in fleet.view.routes:
+        # A provider that lists every model would take any misspelt route for one of its own.
+        known = ", ".join(fleet.view.routes) or "none"
+        raise RequestError(f"There is no route {route!r}; the configuration has: {known}.", status=404, code="route_not_found", param="route")
     made = fleet.explain(route, body, hosted_left=gateway.limits.hosted_left(None, route, now))
     snapshot = fleet.plan(fleet.view, route).snapshot_of(made.snapshot_digest)
     return DecisionBody(**shapes.decision(made, snapshot))

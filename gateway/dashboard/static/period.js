@@ -25,7 +25,7 @@ export function write(state) {
   if (state.metric !== "cost") query.set("metric", state.metric);
   if (!state.live) query.set("refresh", "off");
   const text = query.toString();
-  history.replaceState(null, "", text ? `?${text}` : location.pathname);
+  history.replaceState(null, "", `${location.pathname}${text && "?"}${text}${location.hash}`);
 }
 
 /** The smallest range that shows everything there is, 15 minutes at least. */
