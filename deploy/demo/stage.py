@@ -46,7 +46,7 @@ class Stage:
         self.url, self.key = f"http://127.0.0.1:{self.port}/v1", ""
         self.base = str(HERE / "base")
         self.sandbox = not self._real_provider()
-        self._processes: list[subprocess.Popen[bytes]] = []
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._began = time.monotonic()
         self._open_line = False
 
@@ -57,10 +57,11 @@ class Stage:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        for process in reversed(self._processes):
+        last_first = list(self._processes.values())[::-1]
+        for process in last_first:
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
-        for process in reversed(self._processes):
+        for process in last_first:
             try:
                 process.wait(timeout=40)
             except subprocess.TimeoutExpired:
@@ -126,7 +127,7 @@ class Stage:
         return json.loads(done.stdout)
 
     def _launch(self, name: str, *words: str) -> None:
-        with (self.directory / f"{name}.log").open("wb") as log:
+        with (self.directory / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "breakeven", *words],
                 cwd=self.directory,
@@ -135,7 +136,13 @@ class Stage:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        self._processes.append(process)
+        self._processes[name] = process
+
+    def kill(self, name: str) -> None:
+        """`kill -9` of a process that was started here, as a crash would."""
+        process = self._processes.pop(name)
+        process.kill()
+        process.wait()
 
     def start(self, drawn: Mapping[str, Sequence[Ticket]]) -> None:
         """Provider, gateway and, below the gateway, the engine; a key for the customers."""
@@ -157,10 +164,14 @@ class Stage:
             self._launch("sandbox", *words, "--api-key", "sandbox-key")
             self.wait_for(f"http://127.0.0.1:{self.provider_port}/sandbox/log", 30)
         self.say("starting the gateway (ready at once) and, below it, vLLM (half a minute)")
-        self._launch("serve", "serve")
-        self.wait_for(f"http://127.0.0.1:{self.port}/readyz", 30)
+        self.start_gateway()
         self.key = self.breakeven("keys", "create", "demo-customers")["key"]
         time.sleep(1.0)  # a new key is seen everywhere within a second
+
+    def start_gateway(self) -> None:
+        """`breakeven serve`, until it answers."""
+        self._launch("serve", "serve")
+        self.wait_for(f"http://127.0.0.1:{self.port}/readyz", 30)
 
     def get(self, path: str) -> Any:
         """A JSON document of the gateway's admin API (open here: loopback and no admin key)."""
@@ -171,7 +182,7 @@ class Stage:
         """Until `url` answers 200."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            if any(p.poll() is not None for p in self._processes):
+            if any(p.poll() is not None for p in self._processes.values()):
                 break
             try:
                 with urllib.request.urlopen(url, timeout=2):  # noqa: S310  our own loopback address
