@@ -35,6 +35,10 @@ class Request:
         return header(self.scope, name)
 
 
+class Broken(Exception):
+    """An answer that had begun cannot be finished. The server closes the connection, which is how HTTP says so."""
+
+
 async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
     """The whole request body. RequestError 413 beyond `limit` bytes (at once when the header says so), ClientGone when it does not all come."""
     declared = header(scope, b"content-length")

@@ -10,7 +10,7 @@ from time import perf_counter
 import orjson
 
 from gateway import auth, exchange, http_errors, openai_models, passthrough
-from gateway.asgi import ClientGone, Receive, Request, Scope, Send, answer
+from gateway.asgi import Broken, ClientGone, Receive, Request, Scope, Send, answer
 from gateway.context import Gateway
 from gateway.metrics import CONTENT_TYPE
 from gateway.store.keys import Key
@@ -53,7 +53,7 @@ class Endpoints:
         try:
             _check_method(scope["method"], scope["path"], methods)
             await handler(request)
-        except ClientGone:
+        except (ClientGone, Broken):
             return
         except BreakevenError as error:
             await self._refuse(request, error, methods)
@@ -82,8 +82,9 @@ class Endpoints:
         if request.scope["method"] == "DELETE":
             await passthrough.serve(self._gateway, request)
             return
-        name = request.scope["path"].removeprefix("/v1/models/")
-        await _send_json(request, 200, openai_models.one(self._gateway.fleet.view, self._key(request), name, int(self._gateway.started)))
+        name, fleet, key = request.scope["path"].removeprefix("/v1/models/"), self._gateway.fleet, self._key(request)
+        auth.check_scope(key, name, is_route=name in fleet.view.routes)
+        await _send_json(request, 200, openai_models.one(fleet.plan(fleet.view, name), int(self._gateway.started)))
 
     async def _health(self, request: Request) -> None:
         await _send_json(request, 200, {"status": "ok"})

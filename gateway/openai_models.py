@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway.auth import allowed, no_such_model
+from gateway.auth import allowed
 from gateway.store.keys import Key
-from gateway.view import FleetView
-from router.naming import EVERYTHING, backend_name, parse
+from gateway.view import FleetView, RoutePlan
+from router.naming import EVERYTHING, backend_name
 
 
 def listing(view: FleetView, key: Key | None, created: int) -> dict[str, Any]:
@@ -16,12 +16,10 @@ def listing(view: FleetView, key: Key | None, created: int) -> dict[str, Any]:
     return {"object": "list", "data": data}
 
 
-def one(view: FleetView, key: Key | None, name: str, created: int) -> dict[str, Any]:
-    """One model by any name a request could use. RequestError 404 for others."""
-    target = parse(name, view.routes, view.ft_names, view.listed, view.owners)
-    if target is None or not allowed(key, name, is_route=name in view.routes):
-        raise no_such_model(name)
-    return entry(name, "breakeven" if target.route is not None else str(target.owner), created)
+def one(plan: RoutePlan, created: int) -> dict[str, Any]:
+    """One model, by any name a request could use."""
+    owner = "breakeven" if plan.route is not None else plan.snapshot.candidates[0].owner
+    return entry(plan.name, owner, created)
 
 
 def entry(name: str, owner: str, created: int) -> dict[str, Any]:

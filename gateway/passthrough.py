@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from gateway import auth
 from gateway.admit import MOST_BODY_BYTES
 from gateway.answer import passed
-from gateway.asgi import ClientGone, Request, read_body, send_body, send_start
+from gateway.asgi import Broken, ClientGone, Request, read_body, send_body, send_start
 from gateway.guard import Guard
 from gateway.plans import provider_headers
 from router.errors import LedgerError, LimitError, RequestError, UpstreamError, UpstreamTimeout
@@ -83,7 +83,7 @@ class _Relay:
             self.outcome = Outcome.UPSTREAM_ERROR
             if not self.status:
                 raise
-            raise RuntimeError("the upstream broke off an answer that had begun") from None
+            raise Broken from None
         finally:
             guard.stop()
             self.gateway.spool.settle(self._row())

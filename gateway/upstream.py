@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
+from yarl import URL
 
 from router.errors import UpstreamError, UpstreamTimeout
 
@@ -75,14 +76,16 @@ class Upstreams:
         server closed it while our request was on its way, and never saw the request."""
         session = self._session(url)
         timeout = _timeout(connect_ms)
+        target = _url(url)
         with translated(who):
             trace = SimpleNamespace(reused=False)
             try:
-                response = await session.request(method, url, data=body, headers=headers, timeout=timeout, allow_redirects=False, trace_request_ctx=trace)
+                response = await session.request(method, target, data=body, headers=headers, timeout=timeout, allow_redirects=False, trace_request_ctx=trace)
             except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
-                if not trace.reused or isinstance(error, aiohttp.ClientConnectorError):
+                # the library repeats idempotent methods by itself
+                if not trace.reused or method != "POST" or isinstance(error, aiohttp.ClientConnectorError):
                     raise
-                response = await session.request(method, url, data=body, headers=headers, timeout=timeout, allow_redirects=False, trace_request_ctx=trace)
+                response = await session.request(method, target, data=body, headers=headers, timeout=timeout, allow_redirects=False, trace_request_ctx=trace)
             return Answer(response, who)
 
     async def close(self) -> None:
@@ -116,6 +119,11 @@ def translated(who: str) -> Iterator[None]:
         raise UpstreamError(f"{who} sent something that is not HTTP", code="upstream_malformed") from error
     except (aiohttp.ClientError, OSError) as error:
         raise UpstreamError(f"{who} closed the connection", code="upstream_reset") from error
+
+
+@lru_cache(maxsize=256)
+def _url(url: str) -> URL:
+    return URL(url, encoded=True)  # as it came: decoding and encoding again can change what a path means
 
 
 @lru_cache(maxsize=256)
