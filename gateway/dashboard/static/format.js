@@ -20,7 +20,7 @@ export function usd(nanousd) {
 
 export const money = (nanousd, why) => usd(nanousd) ?? unknown(why);
 export const count = (number) => whole.format(number);
-export const percent = (share, digits = 0) => (Number.isFinite(share) ? `${(share * 100).toFixed(share > 0 && share < 0.01 && digits === 0 ? 1 : digits)} %` : "–");
+export const percent = (share, digits = 0) => (Number.isFinite(share) ? `${share < 0 ? "−" : ""}${(Math.abs(share) * 100).toFixed(share > 0 && share < 0.01 && digits === 0 ? 1 : digits)} %` : "–");
 
 export function ms(value) {
   if (value === null || value === undefined) return null;

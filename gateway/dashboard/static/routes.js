@@ -43,7 +43,7 @@ export function routes(list, rows, now) {
       total.unpriced_requests ? h("span", { class: "muted small" }, `${count(total.unpriced_requests)} of unknown cost`) : null) },
     { head: "All hosted", number: true, cell: ({ total }) => h("div", { class: "stack" }, money(total.all_hosted_nanousd),
       total.local_requests && total.all_hosted_nanousd ? h("span", { class: "muted small" }, change(spent(total) ?? 0, total.all_hosted_nanousd)) : null) },
-    { head: "Answered locally", cell: ({ total }) => (total.requests ? h("div", { class: "stack" }, percent(total.local_requests / total.requests),
+    { head: "Answered locally", cell: ({ total, candidates }) => (!candidates.some((candidate) => candidate.kind === "local") ? h("span", { class: "muted" }, "no local candidate") : total.requests ? h("div", { class: "stack" }, percent(total.local_requests / total.requests),
       h("div", { class: "share", "aria-hidden": "true" }, sized(h("span", {}), total.local_requests / total.requests))) : h("span", { class: "muted" }, "no requests")) },
     { head: "Live adapter", cell: (route) => adapterCell(route, now) },
   ];

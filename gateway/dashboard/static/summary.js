@@ -40,11 +40,12 @@ export function cards(total, bill, replicas) {
   const mark = () => (total.sandbox ? chip("sandbox", "warn", "Counted at list prices, charged by nobody: the provider is the sandbox.") : null);
   const pending = total.unallocated_requests ? `, ${count(total.unallocated_requests)} not booked yet` : "";
   const share = total.local_requests / total.requests;
+  const gpu = (total.local_amortised_nanousd ?? 0) + (idle ?? 0);
   const found = [
-    card("Spent", money(paid), [`${usd(total.hosted_nanousd) ?? "unknown"} hosted, ${usd((total.local_amortised_nanousd ?? 0) + (idle ?? 0))} GPU${pending}`], mark()),
+    card("Spent", money(paid), [`${usd(total.hosted_nanousd) ?? "unknown"} hosted${gpu ? `, ${usd(gpu)} GPU` : ""}${pending}`], mark()),
     card("All hosted would cost", money(total.all_hosted_nanousd), ["each route's first hosted model"], mark()),
     card("Saved", saved === null ? unknown() : h("span", { class: saved >= 0 ? "good-ink" : "bad-ink" }, usd(saved)),
-      [saved === null || !total.all_hosted_nanousd ? "needs known prices" : `${percent(saved / total.all_hosted_nanousd)} of all hosted${bill ? ", idle GPU paid" : ", idle GPU not counted"}`], mark()),
+      [saved === null || !total.all_hosted_nanousd ? "needs known prices" : `${percent(saved / total.all_hosted_nanousd)} of all hosted${gpu ? (bill ? ", idle GPU paid" : ", idle GPU not counted") : ""}`], mark()),
     card("Answered locally", percent(share), [`${count(total.local_requests)} of ${count(total.requests)} requests`],
       h("div", { class: "share", "aria-hidden": "true" }, sized(h("span", {}), share))),
     card("Failed", count(failed), [failed ? `${percent(failed / total.requests, 1)} of requests, clients that left included` : "every request was answered"]),
