@@ -112,8 +112,10 @@ class Controller:
         config = self.config
         if config is not self._matched:
             specs = replica_specs(config, sys.executable)
-            await asyncio.to_thread(self._forget_replicas, specs)
+            if self._matched is None:
+                await asyncio.to_thread(self._disbelieve)
             await self.engines.match(specs)
+            await asyncio.to_thread(self._forget_replicas, specs)
             self._matched = config
         for error in self.engines.failures():
             raise RuntimeError("a replica's task ended by an error") from error
@@ -161,16 +163,20 @@ class Controller:
 
         return await asyncio.to_thread(count)
 
+    def _disbelieve(self) -> None:
+        """What an earlier controller last saw: nothing of it runs on, and workers should not call it."""
+        with writing(self._database) as conn:
+            for view in registry.replicas(conn):
+                registry.lost(conn, view.engine, view.index)
+                replica_table.put(conn, replace(view, healthy=False, state="stopped", detail=""), self._clock())
+
     def _forget_replicas(self, specs: list[Spec]) -> None:
-        """Replicas that the configuration no longer has; at the start also what an earlier controller believed of the others: nothing of it runs on."""
+        """Replicas that the configuration no longer has."""
         known = {(spec.engine, spec.index) for spec in specs}
         with writing(self._database) as conn:
             for view in registry.replicas(conn):
-                place = (view.engine, view.index)
-                if place not in known or self._matched is None:
-                    registry.lost(conn, *place)
-                if place in known and self._matched is None:
-                    replica_table.put(conn, replace(view, healthy=False, state="starting"), self._clock())
+                if (view.engine, view.index) not in known:
+                    registry.lost(conn, view.engine, view.index)
             replica_table.keep_only(conn, known)
 
 

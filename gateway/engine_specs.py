@@ -62,11 +62,11 @@ def intake(config: Config, engine: str, environ: Mapping[str, str]) -> Intake:
 
 
 def _specs(name: str, engine: EngineConfig, directory: Path, python: str) -> list[Spec]:
-    key = None if engine.api_key is None else engine.api_key.get_secret_value()
     if not engine.managed:
+        key = None if engine.api_key is None else engine.api_key.get_secret_value()
         return [Spec(name, i, directory, url=url, api_key=key, paths=dict(engine.adapter_path_map)) for i, url in enumerate(engine.urls)]
     launch = _launch(name, engine, python)
-    return [Spec(name, i, directory, launch, api_key=key, startup_timeout_s=engine.startup_timeout_s) for i in range(engine.replicas)]
+    return [Spec(name, i, directory, launch, startup_timeout_s=engine.startup_timeout_s) for i in range(engine.replicas)]
 
 
 def _launch(name: str, engine: EngineConfig, python: str) -> Launch:
@@ -79,7 +79,6 @@ def _launch(name: str, engine: EngineConfig, python: str) -> Launch:
         max_loras=engine.max_loras,
         max_lora_rank=engine.max_lora_rank,
         local_model=Path(model).is_dir(),
-        api_key=None if engine.api_key is None else engine.api_key.get_secret_value(),
         args=engine.args,
         env=dict(engine.env),
     )

@@ -45,7 +45,6 @@ class Launch:
     max_lora_rank: int = 32
     drain_s: int = 20
     local_model: bool = False
-    api_key: str | None = field(default=None, repr=False)
     args: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
 
@@ -71,8 +70,7 @@ def rank_limit(rank: int) -> int:
 
 def command(launch: Launch, host: Host, port: int, adapters: int = 0) -> tuple[list[str], dict[str, str]]:
     """argv, and the environment variables to set on top of the gateway's own; `adapters` is how many versions will be loaded at once.
-
-    The API key travels in the environment: argv is readable by every user of the machine.
+    No API key: vLLM's guards `/v1` only, not `/metrics` or loading through `/adapters`; what keeps others out is that it listens on loopback.
     """
     argv = [launch.python, "-m", MODULE, "--host", "127.0.0.1", "--port", str(port), "--model", launch.model, "--served-model-name", launch.engine]
     argv += ["--enable-lora", "--max-loras", str(launch.max_loras), "--max-lora-rank", str(rank_limit(launch.max_lora_rank))]
@@ -103,8 +101,6 @@ def _environment(launch: Launch, host: Host) -> dict[str, str]:
     }
     if launch.local_model:
         env["HF_HUB_OFFLINE"] = "1"
-    if launch.api_key:
-        env["VLLM_API_KEY"] = launch.api_key
     if host.cpu:
         # Measured on two cores: these halve the start and double what two replicas answer. One core is left to the gateway.
         threads = max(1, (host.cores - 1) // launch.replicas)

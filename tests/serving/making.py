@@ -123,4 +123,6 @@ def make_database(directory: Path) -> Engine:
 
 def version(adapter: str = "a", number: int = 0, digest: str = "", **more: Any) -> VersionView:
     """A version to add, or to plan with."""
-    return VersionView(adapter, number, digest or f"{number:064x}", more.pop("path", f"/adapters/{adapter}/{number}"), more.pop("state", State.REGISTERED), **more)
+    return VersionView(
+        adapter, number, digest or f"{number:064x}", more.pop("path", f"/adapters/{adapter}/{number}"), more.pop("state", State.REGISTERED), **more
+    )

@@ -81,7 +81,13 @@ def test_manifests_read_back(tmp_path: Path) -> None:
     made = identify(make_base(tmp_path / "a"))
     body = json.loads(json.dumps(made.as_dict()))
     assert from_dict(body) == made
-    for wrong in ({**body, "config": 3}, {k: v for k, v in body.items() if k != "weights"}, {**body, "layers": "x"}, {**body, "shapes": {"q": [1]}}, {**body, "template": 5}):
+    for wrong in (
+        {**body, "config": 3},
+        {k: v for k, v in body.items() if k != "weights"},
+        {**body, "layers": "x"},
+        {**body, "shapes": {"q": [1]}},
+        {**body, "template": 5},
+    ):
         with pytest.raises(DataError, match="publish the adapter again"):
             from_dict(wrong)
 

@@ -105,7 +105,14 @@ def http(body: bytes, status: str = "200 OK", kind: str = "application/json") ->
 
 @pytest.mark.parametrize(
     "body",
-    [b"{}", b'{"choices": []}', b'{"choices": [{}]}', b'{"choices": [{"prompt_logprobs": [null, {}]}]}', b'{"choices": [{"prompt_logprobs": [null, {"5": {}}]}]}', b"[]"],
+    [
+        b"{}",
+        b'{"choices": []}',
+        b'{"choices": [{}]}',
+        b'{"choices": [{"prompt_logprobs": [null, {}]}]}',
+        b'{"choices": [{"prompt_logprobs": [null, {"5": {}}]}]}',
+        b"[]",
+    ],
 )
 async def test_answers_without_numbers_are_errors(body: bytes) -> None:
     """A server that gives no log-probabilities has not verified anything."""
@@ -157,6 +164,7 @@ def test_every_httpx_error_is_translated() -> None:
 
 async def test_verification_over_the_wire(client: Client, tmp_path: Path) -> None:
     """Against the record: the right adapter is proven, another one refused; without a record it is unproven; NaN and damage are refused."""
+
     def adapter(name: str, shift: float | None, recorded: float | None, **fake: object) -> Path:
         path = make_adapter(tmp_path / name, fake={"shift": shift or 0.0, **fake})
         if recorded is not None:

@@ -67,13 +67,9 @@ def test_options_an_older_vllm_lacks_are_left_out() -> None:
     assert not {"--shutdown-timeout", "--enable-prompt-tokens-details", "--disable-uvicorn-access-log"} & set(argv)
 
 
-def test_secrets_and_the_network() -> None:
-    """The key goes through the environment, never argv or repr; a local model needs no hub."""
-    with_key = launch(api_key="sk-secret", local_model=True)
-    argv, env = command(with_key, GPU, 1)
-    assert env["VLLM_API_KEY"] == "sk-secret"
-    assert env["HF_HUB_OFFLINE"] == "1"
-    assert not any("sk-secret" in part for part in (*argv, repr(with_key)))
+def test_a_local_model_needs_no_hub() -> None:
+    """A directory is never looked up on the network; a hub id may be."""
+    assert command(launch(local_model=True), GPU, 1)[1]["HF_HUB_OFFLINE"] == "1"
     assert "HF_HUB_OFFLINE" not in command(launch(), GPU, 1)[1]
 
 

@@ -57,7 +57,7 @@ async def test_a_bug_in_a_replica_is_found(tmp_path: Path) -> None:
 
     engines = Engines(make)
     await engines.match([Spec("local", 0, tmp_path, launch())])
-    await until(lambda: engines.failures())
+    await until(engines.failures)
     assert isinstance(engines.failures()[0], AttributeError)
     await engines.close()
 

@@ -33,7 +33,19 @@ class Guarded:
     def __init__(self, directory: Path, term: str = "lambda *_: os._exit(7)", then: str = WAIT, grace: float = 5.0) -> None:
         self.record, self.log = directory / "x.json", directory / "x.log"
         read, self.control = os.pipe()
-        argv = [sys.executable, "-E", guard.__file__, str(self.record), str(self.log), str(grace), str(read), "--", sys.executable, "-c", SERVER.format(term=term, then=then)]
+        argv = [
+            sys.executable,
+            "-E",
+            guard.__file__,
+            str(self.record),
+            str(self.log),
+            str(grace),
+            str(read),
+            "--",
+            sys.executable,
+            "-c",
+            SERVER.format(term=term, then=then),
+        ]
         self.process = subprocess.Popen(argv, pass_fds=(read,), start_new_session=True)
         os.close(read)
         self.wait_for(lambda: self.log.exists() and b"up" in self.log.read_bytes())

@@ -26,7 +26,9 @@ def test_a_failure_names_its_cause_and_the_log() -> None:
     ]
     assert failure(1, lines, LOG) == "the vLLM server ended with exit code 1: ValueError: Unknown quantization method: bitsandbytes. (log: /data/local-0.log)"
     assert failure(0, [], LOG) == "the vLLM server ended with exit code 0 (log: /data/local-0.log)"
-    assert failure(2, ["api_server.py: error: unrecognized arguments: --x"], LOG).startswith("the vLLM server ended with exit code 2: error: unrecognized arguments")
+    assert failure(2, ["api_server.py: error: unrecognized arguments: --x"], LOG).startswith(
+        "the vLLM server ended with exit code 2: error: unrecognized arguments"
+    )
 
 
 def test_a_kill_has_no_cause_in_the_log() -> None:

@@ -29,7 +29,9 @@ def there(number: int, **more: object) -> VersionView:
 
 def test_what_is_wanted_and_missing_is_loaded_and_verified() -> None:
     """The live version comes first, then canary and pending ones."""
-    found = steps([view(version("a", 1, wanted=True), version("a", 2, wanted=True), version("a", 3, wanted=True), live=2, canary_version=3)], "local", 0, {}, NOW)
+    found = steps(
+        [view(version("a", 1, wanted=True), version("a", 2, wanted=True), version("a", 3, wanted=True), live=2, canary_version=3)], "local", 0, {}, NOW
+    )
     assert [(s.kind, s.version) for s in found] == [("load", 2), ("verify", 2), ("load", 3), ("verify", 3), ("load", 1), ("verify", 1)]
     assert found[0] == Step("load", "local/a@2", "a", 2, "/adapters/a/2", new=True)
 
@@ -90,8 +92,8 @@ def test_paths_of_a_server_elsewhere() -> None:
 def test_steps_lead_to_what_is_wanted(rows: list[tuple[State, bool, bool, bool]], wrong_root: bool) -> None:
     """Whatever the start: doing the steps once leaves exactly the wanted versions there, under their own directories; doing them again asks nothing."""
     versions, actual = [], {"theirs": "/y"}
-    for number, (state, wanted, listed, known) in enumerate(rows, 1):
-        wanted = wanted and state in {State.REGISTERED, State.LOADED}
+    for number, (state, asked, listed, known) in enumerate(rows, 1):
+        wanted = asked and state in {State.REGISTERED, State.LOADED}
         seen = (0,) if known else ()
         versions.append(version("a", number, state=state, wanted=wanted, present=seen, replicas=seen if listed else (), drain_until=0.0))
         if listed:

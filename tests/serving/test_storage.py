@@ -29,7 +29,17 @@ def code(caught: pytest.ExceptionInfo[AdapterRefused]) -> str:
     return caught.value.reasons[0].code
 
 
-@pytest.mark.parametrize(("path", "expected"), [("/etc", "outside_roots"), ("{root}/../secret", "outside_roots"), ("{root}/none", "not_found"), ("{root}/file", "not_a_directory"), ("{root}/way", "outside_roots"), ("{root}/\0", "not_found")])  # fmt: skip
+PLACES = {
+    "/etc": "outside_roots",
+    "{root}/../secret": "outside_roots",
+    "{root}/none": "not_found",
+    "{root}/file": "not_a_directory",
+    "{root}/way": "outside_roots",
+    "{root}/\0": "not_found",
+}
+
+
+@pytest.mark.parametrize(("path", "expected"), PLACES.items())
 def test_only_directories_inside_the_import_roots(tmp_path: Path, root: Path, path: str, expected: str) -> None:
     """Other places, dots that lead out, links that lead out, files and nothing are refused."""
     (tmp_path / "secret").mkdir()

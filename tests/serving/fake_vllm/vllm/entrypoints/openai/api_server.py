@@ -1,6 +1,7 @@
 """A stand-in for vLLM's server that starts in a tenth of a second: same command line, same endpoints and statuses, a helper process that outlives a kill.
 
-Environment: FAKE_DIE=<code> ends at once with that code, FAKE_DEAF=1 ignores SIGTERM, FAKE_SICK=1 answers tokens with 500, FAKE_SLOW=<s> sleeps before it opens.
+Environment: FAKE_DIE=<code> ends at once with that code, FAKE_DEAF=1 ignores SIGTERM, FAKE_SICK=1 answers tokens with 500,
+FAKE_SLOW=<s> sleeps before it opens.
 An adapter's arithmetic is its directory's `fake.json`: {"shift": x} moves every log-probability by x; {"status": 500} refuses the load; {"nan": true}.
 """
 
