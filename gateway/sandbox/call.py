@@ -19,11 +19,11 @@ Headers = Iterable[tuple[str, str]]
 MAX_BODY = 64 * 1024 * 1024
 
 
-class Gone(Exception):  # noqa: N818 - an event, not an error
+class Gone(Exception):
     """The client closed its connection."""
 
 
-class Ended(Exception):  # noqa: N818 - an event, not an error
+class Ended(Exception):
     """A fault closed the connection on purpose."""
 
 
