@@ -89,7 +89,7 @@ class _Order(torch.utils.data.Sampler[int]):
 
 
 class _Trainer(SFTTrainer):
-    """SFTTrainer with our order of examples, no model card, and adapters that keep their dtype on resume."""
+    """SFTTrainer with our order of examples and no model card."""
 
     @override
     def _get_train_sampler(self, train_dataset: Any = None) -> _Order:
@@ -99,17 +99,6 @@ class _Trainer(SFTTrainer):
     @override
     def create_model_card(self, *_: Any, **__: Any) -> None:
         """A card would claim things about the model that nobody checked."""
-
-    @override
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        # PEFT loads adapter weights as float32, but TRL trains those of a quantised base in bfloat16.
-        net: Any = self.model
-        dtypes = {name: p.dtype for name, p in net.named_parameters() if p.requires_grad}
-        super()._load_from_checkpoint(resume_from_checkpoint, model)
-        for name, parameter in net.named_parameters():
-            if name in dtypes:
-                parameter.data = parameter.data.to(dtypes[name])
-                parameter.requires_grad_(True)
 
 
 class _Watcher(TrainerCallback):
@@ -181,6 +170,10 @@ def run(model: Any, tokenizer: Any, plan: Plan, watch: Watch) -> LoopResult:
         processing_class=tokenizer,
         callbacks=[watcher],
     )
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            # TRL turns the adapter of a quantised base into bfloat16, whose 8 bits of mantissa swallow small updates; float32 also survives a resume exactly.
+            parameter.data = parameter.data.float()
     trainer.remove_callback(PrinterCallback)  # prints to stdout, which is the caller's
     trainer.train(resume_from_checkpoint=str(plan.resume_from) if plan.resume_from else None)
     step, total = int(trainer.state.global_step), int(trainer.state.max_steps)

@@ -196,7 +196,7 @@ def test_qlora_is_really_4_bit_and_resumes_exactly(base: Path, place: Path) -> N
     assert isinstance(whole, train.Trained)
     assert isinstance(resumed, train.Trained)
     assert files(resumed.path) == files(whole.path)
-    assert whole.manifest["dtype"] == "bfloat16"
+    assert whole.manifest["dtype"] == "float32"
     recorded = read_probes(whole.path)
     assert recorded is not None
     assert recorded.dtype == "float32"
