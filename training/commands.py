@@ -57,14 +57,17 @@ def from_route(config: Config, database: Engine, route: str) -> tuple[list[chat.
 
 def build_dataset(config: Config | None, database: Engine | None, source: str | Path, out: Path) -> dict[str, Any]:
     """Write the dataset directory `out` from a route's captures (`source` a name, with `config` and `database`) or from a JSONL file (`source` a Path)."""
+    held_out: list[str] = []
     if isinstance(source, Path):
         examples = list(dataset.check(source).examples)
         origin: dict[str, Any] = {"file": source.name}
     elif config is not None and database is not None:
         examples, origin = from_route(config, database, source)
+        gold = config.routes[source].quality.suite
+        held_out = suite.questions(suite.load(gold)) if gold else []
     else:
         raise ConfigError("a dataset is built from --route NAME or --file PATH")
-    built = dataset.build(out, examples, origin)
+    built = dataset.build(out, examples, origin, held_out=held_out)
     warnings = [w.as_dict() for w in dataset.warnings_of(examples, None)]
     return {"path": str(built.path), **built.manifest, "warnings": warnings}
 
