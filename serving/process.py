@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
-import signal
 import socket
 import sys
 from collections.abc import Mapping, Sequence
@@ -63,12 +61,9 @@ class Server:
 
     async def stop(self) -> int:
         """Let answers in flight finish, then end everything. Safe to call twice, and after it ended by itself."""
-        if self._control >= 0:
+        if self._control >= 0:  # a signal could reach the guard before it is ready for one; the closed pipe cannot be missed
             os.close(self._control)
             self._control = -1
-        if self._process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.send_signal(signal.SIGTERM)
         return await self._process.wait()
 
     def tail(self) -> list[str]:

@@ -1,42 +1,42 @@
-"""Fixtures of serving's tests: a stand-in for vLLM that runs by itself, and a real one shared by all tests that are marked `vllm`."""
+"""Fixtures of serving's tests: a stand-in for vLLM that someone else runs."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-import time
-import urllib.request
+import importlib.util
+import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from serving.process import free_port
 from tests.serving.servers import FAKE
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Callable[..., str]]:
-    """Start a stand-in server by itself, as someone else would: `server(NAME="value")` gives its URL."""
-    running: list[subprocess.Popen[bytes]] = []
+def _stand_in() -> ModuleType:
+    """The stand-in's module, loaded from its file: its package is called vllm, which may be the name of a real one here."""
+    spec = importlib.util.spec_from_file_location("fake_vllm_server", FAKE / "vllm" / "entrypoints" / "openai" / "api_server.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
-    def start(**env: str) -> str:
-        port = free_port()
-        argv = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--port", str(port), "--served-model-name", "their-base", "--model", "/m"]
-        running.append(subprocess.Popen(argv, env={**os.environ, "PYTHONPATH": str(FAKE), **env}, stdout=subprocess.DEVNULL, start_new_session=True))
-        url = f"http://127.0.0.1:{port}"
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline:
-            try:
-                urllib.request.urlopen(url + "/health", timeout=1).close()
-            except OSError:
-                time.sleep(0.02)
-            else:
-                return url
-        raise AssertionError("the stand-in did not start")
+
+@pytest.fixture
+def server() -> Iterator[Callable[[], str]]:
+    """Start a stand-in server in a thread: `server()` gives its URL. Its base is called `their-base`."""
+    running = []
+    module = _stand_in()
+
+    def start() -> str:
+        made = module.Server("their-base", "/m")
+        thread = threading.Thread(target=made.serve_forever, args=(0.02,), daemon=True)
+        thread.start()
+        running.append((made, thread))
+        return f"http://127.0.0.1:{made.server_address[1]}"
 
     yield start
-    for process in running:
-        os.killpg(process.pid, 9)
-        process.wait()
+    for made, thread in running:
+        made.shutdown()
+        thread.join()
+        made.server_close()

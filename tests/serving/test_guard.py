@@ -35,8 +35,8 @@ class Guarded:
         read, self.control = os.pipe()
         argv = [
             sys.executable,
-            "-E",
-            guard.__file__,
+            "-m",
+            "serving.guard",
             str(self.record),
             str(self.log),
             str(grace),
@@ -46,7 +46,7 @@ class Guarded:
             "-c",
             SERVER.format(term=term, then=then),
         ]
-        self.process = subprocess.Popen(argv, pass_fds=(read,), start_new_session=True)
+        self.process = subprocess.Popen(argv, pass_fds=(read,), start_new_session=True, cwd=Path(guard.__file__).parents[1])
         os.close(read)
         self.wait_for(lambda: self.log.exists() and b"up" in self.log.read_bytes())
         self.body = json.loads(self.record.read_text())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +36,14 @@ class World:
         self.lines: list[str] = []
         self.database: Engine = make_database(directory)
         self.replicas: list[Watched] = []
+        self.tasks: list[asyncio.Task[None]] = []
         self.reconciler = Reconciler(self.database, directory / "data", lambda: self.now, self.lines.append)
         self.routes = {"a": {"triage": False}}
 
     async def replica(self, url: str, paths: dict[str, str] | None = None) -> Watched:
         made = Watched(Spec("local", len(self.replicas), self.directory, url=url, paths=paths or {}))
         self.replicas.append(made)
-        self.task = asyncio.ensure_future(made.replica.run())
+        self.tasks.append(asyncio.ensure_future(made.replica.run()))
         await until(lambda: made.replica.up)
         return made
 
@@ -74,7 +76,7 @@ class World:
         return found
 
     async def names(self, watched: Watched) -> set[str]:
-        client = Client(watched.spec_url if hasattr(watched, "spec_url") else watched.replica.view.url)
+        client = Client(watched.replica.view.url)
         found = set(await client.models()) - {"their-base"}
         await client.aclose()
         return found
@@ -88,7 +90,7 @@ async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     yield made
     for watched in made.replicas:
         await watched.replica.stop()
-    await asyncio.sleep(0.1)
+    await asyncio.gather(*made.tasks)
     made.database.dispose()
 
 
@@ -144,14 +146,10 @@ async def test_a_restarted_server_gets_its_adapters_back_before_it_is_ready(worl
     await client.unload("local/a@1")
     await client.aclose()
     one.replica.generation += 1
-    one.replica._view = one.replica.view.__class__(**{**_fields(one.replica.view), "state": "starting", "healthy": False})
+    one.replica._view = replace(one.replica.view, state="starting", healthy=False)
     await world.once()
     assert await world.names(one) == {"local/a@1"}
     assert (one.replica.view.state, world.version(1).replicas) == ("ready", (0,))
-
-
-def _fields(view: Any) -> dict[str, Any]:
-    return {name: getattr(view, name) for name in view.__slots__}
 
 
 async def test_what_someone_unloaded_by_hand_comes_back(world: World, server: Start) -> None:

@@ -17,24 +17,14 @@ from argparse import ArgumentParser
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-ADAPTERS: dict[str, dict[str, object]] = {}
-STATE = {"health": 200}
-
-
-def parse() -> tuple[str, int, str]:
-    parser = ArgumentParser()
-    parser.add_argument("--port", type=int)
-    parser.add_argument("--served-model-name")
-    parser.add_argument("--model")
-    known, _ = parser.parse_known_args()
-    return known.served_model_name, known.port, known.model
-
-
-BASE, PORT, MODEL = parse()
-
 
 class Handler(BaseHTTPRequestHandler):
+    """One server's answers. `serve` makes a class of its own for each server, with its names and what it has loaded."""
+
     protocol_version = "HTTP/1.1"
+    base = model = ""
+    adapters: dict[str, dict[str, object]]
+    health = 200
 
     def log_message(self, *_: object) -> None:
         pass
@@ -52,23 +42,23 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         if self.path == "/health":
-            return self.reply(STATE["health"], {})
-        base = {"id": BASE, "root": MODEL, "parent": None, "max_model_len": 64}
-        return self.reply(200, {"data": [base, *({"id": n, "root": a["path"], "parent": BASE} for n, a in ADAPTERS.items())]})
+            return self.reply(type(self).health, {})
+        base = {"id": self.base, "root": self.model, "parent": None, "max_model_len": 64}
+        return self.reply(200, {"data": [base, *({"id": n, "root": a["path"], "parent": self.base} for n, a in self.adapters.items())]})
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         if self.path == "/fake/health":
-            STATE["health"] = body["status"]
+            type(self).health = body["status"]
             return self.reply(200, {})
         if self.path == "/v1/load_lora_adapter":
             return self.load(body["lora_name"], body["lora_path"])
         if self.path == "/v1/unload_lora_adapter":
-            return self.reply(200, "ok") if ADAPTERS.pop(body["lora_name"], None) else self.error(404, "cannot be found")
+            return self.reply(200, "ok") if self.adapters.pop(body["lora_name"], None) else self.error(404, "cannot be found")
         return self.complete(body)
 
     def load(self, name: str, path: str) -> None:
-        if name in ADAPTERS:
+        if name in self.adapters:
             return self.error(400, f"The lora adapter '{name}' has already been loaded.")
         if not Path(path, "adapter_config.json").is_file():
             return self.error(404, f"No adapter found for {path}")
@@ -76,16 +66,16 @@ class Handler(BaseHTTPRequestHandler):
         more = json.loads(fake.read_text()) if fake.is_file() else {}
         if more.get("status"):
             return self.error(more["status"], "Call to add_lora method failed: made up")
-        ADAPTERS[name] = {"path": path, **more}
+        self.adapters[name] = {"path": path, **more}
         return self.reply(200, "Success")
 
     def complete(self, body: dict[str, object]) -> None:
         if os.environ.get("FAKE_SICK"):
             return self.error(500, "EngineCore encountered an issue.")
         name = body["model"]
-        if name != BASE and name not in ADAPTERS:
+        if name != self.base and name not in self.adapters:
             return self.error(404, f"The model `{name}` does not exist.")
-        adapter = ADAPTERS.get(str(name), {})
+        adapter = self.adapters.get(str(name), {})
         if adapter.get("nan"):
             return self.error(400, "Out of range float values are not JSON compliant")
         choice: dict[str, object] = {"text": "x"}
@@ -97,7 +87,21 @@ class Handler(BaseHTTPRequestHandler):
         return self.reply(200, {"choices": [choice], "usage": {"completion_tokens": 1}})
 
 
+class Server(ThreadingHTTPServer):
+    """A stand-in on a port of the system's choice or a given one."""
+
+    daemon_threads = True
+
+    def __init__(self, base: str, model: str, port: int = 0) -> None:
+        handler = type("Handler", (Handler,), {"base": base, "model": model, "adapters": {}})
+        super().__init__(("127.0.0.1", port), handler)
+
+
 def main() -> None:
+    parser = ArgumentParser()
+    for option in ("--port", "--served-model-name", "--model"):
+        parser.add_argument(option)
+    known, _ = parser.parse_known_args()
     if code := os.environ.get("FAKE_DIE"):
         print("ValueError: the model is not to my taste", flush=True)
         sys.exit(int(code))
@@ -108,7 +112,7 @@ def main() -> None:
     else:
         signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     print("Application startup complete", flush=True)
-    ThreadingHTTPServer(("127.0.0.1", PORT), Handler).serve_forever()
+    Server(known.served_model_name, known.model, int(known.port)).serve_forever()
 
 
 if __name__ == "__main__":
