@@ -117,8 +117,8 @@ class Controller:
             await self.engines.match(specs)
             await asyncio.to_thread(self._forget_replicas, specs)
             self._matched = config
-        for error in self.engines.failures():
-            raise RuntimeError("a replica's task ended by an error") from error
+        for error in self.engines.revive():
+            log.error("a replica begins anew after an error", exc_info=error)
         await self._reconciler.once(self.engines.replicas, adapter_routes(config))
 
     async def _ingest(self) -> None:

@@ -26,17 +26,25 @@ class Engines:
         await _end(gone)
         for spec in specs:
             if spec not in self._running:
-                replica = self._make(spec)
-                self._running[spec] = (replica, asyncio.create_task(replica.run(), name=f"engine {spec.name}"))
+                self._start(spec)
 
     async def close(self) -> None:
         """Stop all of them at once, each with its time to finish what is in flight."""
         await self.match(())
 
-    def failures(self) -> list[BaseException]:
-        """Errors that ended a replica's task: bugs, since a replica's own failures restart it."""
-        ended = [task for _, task in self._running.values() if task.done() and not task.cancelled()]
-        return [error for task in ended if (error := task.exception()) is not None]
+    def revive(self) -> list[BaseException]:
+        """Begin anew where a replica's task ended by an error, which its own failures never do (the database was full, a bug): those errors."""
+        found: list[BaseException] = []
+        for spec, (_, task) in list(self._running.items()):
+            error = task.exception() if task.done() and not task.cancelled() else None
+            if error is not None:
+                found.append(error)
+                self._start(spec)
+        return found
+
+    def _start(self, spec: Spec) -> None:
+        replica = self._make(spec)
+        self._running[spec] = (replica, asyncio.create_task(replica.run(), name=f"engine {spec.name}"))
 
 
 async def _end(gone: Sequence[tuple[Replica, asyncio.Task[None]]]) -> None:

@@ -61,8 +61,10 @@ class Reconciler:
             if replica.up:
                 up.setdefault(replica.spec.engine, set()).add(replica.spec.index)
         ready = {engine: frozenset(indices) for engine, indices in up.items()}
-        for said in await self._write(lambda conn: registry.apply(conn, ready, routes, self._clock())):
-            self._say(f"adapter {said}")
+        now = self._clock()
+        if await self._read(lambda conn: registry.due(conn, ready, routes, now)):
+            for said in await self._write(lambda conn: registry.apply(conn, ready, routes, now)):
+                self._say(f"adapter {said}")
         await self._clean(views)
 
     async def gone(self, engine: str, index: int) -> None:

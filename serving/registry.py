@@ -24,7 +24,7 @@ from serving.verbs import Change, Plan, default_stages, find, plan, settle, stag
 from serving.views import AdapterView, ReplicaView, Stages, VersionView, stage_of
 
 __all__ = [
-    "AdapterView", "Change", "Plan", "ReplicaView", "Stages", "VersionView", "add_version", "apply", "audit", "lost", "preview", "refuse", "replicas",
+    "AdapterView", "Change", "Plan", "ReplicaView", "Stages", "VersionView", "add_version", "apply", "audit", "due", "lost", "preview", "refuse", "replicas",
     "request", "saw", "set_gate", "stage_of", "stages", "view", "views",
 ]  # fmt: skip
 
@@ -171,6 +171,14 @@ def verified(conn: Connection, adapter: str, version: int, numbers: Mapping[str,
 def removed_files(conn: Connection, adapter: str, version: int) -> None:
     """A retired version's directory is gone."""
     conn.execute(update(adapter_versions).where(_at(adapter, version)).values(files_removed=True))
+
+
+def due(conn: Connection, ready: Mapping[str, frozenset[int]], routes: Mapping[str, Mapping[str, bool]], now: float) -> bool:
+    """Whether `apply` would change anything: asked several times a second, and a reader holds no write lock."""
+    known = stages(conn)
+    return any(
+        settle(one, now, ready.get(one.engine, frozenset())) != one or default_stages(one, routes.get(one.name, {}), known) for one in views(conn).values()
+    )
 
 
 def apply(conn: Connection, ready: Mapping[str, frozenset[int]], routes: Mapping[str, Mapping[str, bool]], now: float) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from serving import supervise
 from serving.engines import Engines
 from serving.replica import Replica, Spec
 from serving.supervise import Loop, keep
+from serving.views import ReplicaView
 from tests.serving.servers import Watched, launch, until
 
 
@@ -41,24 +43,35 @@ async def test_engines_match_a_list(tmp_path: Path, quick: None) -> None:
     assert watched[second].states[-1] == "stopped"
     await until(lambda: watched[changed].replica.up)
     assert [replica.spec for replica in engines.replicas] == [first, changed]
-    assert engines.failures() == []
+    assert engines.revive() == []
     await engines.close()
     assert {watched[spec].states[-1] for spec in (first, changed)} == {"stopped"}
     assert engines.replicas == []
 
 
-async def test_a_bug_in_a_replica_is_found(tmp_path: Path) -> None:
-    """A replica's task that ends by an error is reported: its own failures never end it."""
+async def test_a_replica_that_ended_by_an_error_begins_anew(tmp_path: Path, quick: None) -> None:
+    """When a report cannot be written the server is ended, the error is told, and the replica is started again."""
+    watched: list[Watched] = []
 
     def make(spec: Spec) -> Replica:
-        watched = Watched(spec)
-        object.__setattr__(watched.replica, "_hooks", None)
-        return watched.replica
+        watched.append(Watched(spec))
+        if len(watched) == 1:
+
+            async def full(_view: ReplicaView) -> None:
+                raise OSError("disk full")
+
+            watched[0].replica._hooks = replace(watched[0].replica._hooks, report=full)
+        return watched[-1].replica
 
     engines = Engines(make)
-    await engines.match([Spec("local", 0, tmp_path, launch())])
-    await until(engines.failures)
-    assert isinstance(engines.failures()[0], AttributeError)
+    spec = Spec("local", 0, tmp_path, launch())
+    await engines.match([spec])
+    errors: list[BaseException] = []
+    await until(lambda: errors.extend(engines.revive()) or errors)
+    assert str(errors[0]) == "disk full"
+    await until(lambda: watched[-1].replica.up)
+    assert len(watched) == 2
+    assert engines.revive() == []
     await engines.close()
 
 

@@ -42,7 +42,11 @@ def ask(database: Engine, verb: str, number: int | None = None, **more: object) 
 def arrive(database: Engine, number: int, now: float = 3.0) -> list[str]:
     with writing(database) as conn:
         registry.saw(conn, PLACE, ("a", number), "verified", "", now)
-        return registry.apply(conn, READY, ROUTES, now)
+        due = registry.due(conn, READY, ROUTES, now)
+        said = registry.apply(conn, READY, ROUTES, now)
+        assert due == bool(said)
+        assert not registry.due(conn, READY, ROUTES, now)
+        return said
 
 
 def view(database: Engine) -> AdapterView:
@@ -224,8 +228,11 @@ def test_new_routes_get_their_stage(database: Engine) -> None:
     add(database)
     ask(database, "promote", 1)
     arrive(database, 1)
+    more = {"a": {"triage": False, "suited": True, "free": False}}
     with writing(database) as conn:
-        registry.apply(conn, READY, {"a": {"triage": False, "suited": True, "free": False}}, 5.0)
+        assert registry.due(conn, READY, more, 5.0)
+        registry.apply(conn, READY, more, 5.0)
+        assert not registry.due(conn, READY, more, 5.0)
         assert registry.stages(conn) == {("triage", "a", 1): Stage.OPEN, ("suited", "a", 1): Stage.BLOCKED, ("free", "a", 1): Stage.OPEN}
 
 
