@@ -1,26 +1,23 @@
 """The ASGI application of one worker: builds the `Gateway`, opens and closes it with the server's lifespan, and dispatches.
 
-`/v1` and the operational endpoints are plain ASGI (endpoints.py); everything else is FastAPI (admin, dashboard). Nothing here knows about processes.
+`/v1` and the operational endpoints are plain ASGI (endpoints.py); everything else is FastAPI (operations.py). Nothing here knows about processes.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import version
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from fastapi import FastAPI
 from sqlalchemy import Engine
-from starlette.exceptions import HTTPException
-from starlette.requests import Request as StarletteRequest
-from starlette.responses import Response
 
-from gateway import admin, dashboard, http_errors
+from gateway import http_errors, operations
 from gateway.admission import MOST_IN_FLIGHT, Admission
 from gateway.asgi import Message, Receive, Scope, Send, answer
 from gateway.config.models import Config
@@ -55,25 +52,33 @@ class Options:
 class App:
     """The ASGI callable. `state.gateway` is the Gateway."""
 
-    def __init__(self, gateway: Gateway, fallback: FastAPI) -> None:
-        self.state = fallback.state
+    def __init__(self, gateway: Gateway) -> None:
+        self.state = SimpleNamespace(gateway=gateway)
         self.gateway = gateway
         self._endpoints = Endpoints(gateway)
-        self._fallback: ASGIApp = fallback
+        self._building: asyncio.Task[ASGIApp] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One connection event, as ASGI wants it."""
         if scope["type"] == "http":
             path = scope["path"]
-            entry = None if self._elsewhere(scope, path) else self._endpoints.find(path)
+            elsewhere = self._elsewhere(scope, path)
+            entry = None if elsewhere else self._endpoints.find(path)
             if entry is not None:
                 await self._endpoints.serve(entry, scope, receive, send)
-            elif self._elsewhere(scope, path):
+            elif elsewhere:
                 await _not_here(send, path)
             else:
-                await self._fallback(scope, receive, _with_request_id(send))
+                fallback = await asyncio.shield(self._operations())
+                await fallback(scope, receive, _with_request_id(send))
         elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
+
+    def _operations(self) -> asyncio.Task[ASGIApp]:
+        """Admin API and dashboard, built once, beside the requests that do not need them."""
+        if self._building is None:
+            self._building = asyncio.create_task(asyncio.to_thread(operations.build, self.gateway), name="operations")
+        return self._building
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         while True:
@@ -91,10 +96,12 @@ class App:
         gateway = self.gateway
         await gateway.fleet.start()
         await warm_up(gateway)
+        self._operations()
 
     async def stop(self) -> None:
         """Close everything; requests have ended by now."""
         gateway = self.gateway
+        await asyncio.gather(self._operations(), return_exceptions=True)
         await gateway.fleet.stop()
         await gateway.upstream.close()
         gateway.spool.close()
@@ -112,7 +119,6 @@ def create_app(config: Config, database: Engine, options: Options | None = None)
     """The application for a configuration and a migrated database. Call it in the process that serves, after any fork."""
     chosen = options or Options()
     prices = price_book(config)
-    fallback = _fallback()
     gateway = Gateway(
         config=config,
         database=database,
@@ -135,8 +141,7 @@ def create_app(config: Config, database: Engine, options: Options | None = None)
         return fresh
 
     gateway.reload = reload
-    fallback.state.gateway = gateway
-    return App(gateway, fallback)
+    return App(gateway)
 
 
 def apply(gateway: Gateway, config: Config) -> None:
@@ -150,24 +155,6 @@ def apply(gateway: Gateway, config: Config) -> None:
 
 async def _unset() -> Config:
     raise RuntimeError("reload is set by create_app")
-
-
-def _fallback() -> FastAPI:
-    """Admin API and dashboard."""
-    app = FastAPI(title="Breakeven", version=version("breakeven"), docs_url=None, redoc_url=None, openapi_url=None)
-    app.include_router(admin.router())
-    app.include_router(dashboard.router())
-    app.add_exception_handler(HTTPException, _http_error)
-    return app
-
-
-async def _http_error(_request: StarletteRequest, error: Exception) -> Response:
-    """Unknown paths and methods outside `/v1`, in the one error shape."""
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    said = str(error.detail) if isinstance(error, HTTPException) else "Internal error"
-    code = {404: "unknown_url", 405: "method_not_supported"}.get(status)
-    headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
-    return Response(http_errors.body(said, "invalid_request_error", code=code), status, headers, media_type="application/json")
 
 
 async def _not_here(send: Send, path: str) -> None:

@@ -68,6 +68,7 @@ class _Relay:
 
     async def run(self, target: str, body: bytes) -> None:
         guard = Guard(self.request.receive, _TIMEOUT_MS)
+        guard.expect("total", _TIMEOUT_MS)
         try:
             await self._pump(guard, target, body)
         except ClientGone:

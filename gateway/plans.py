@@ -29,7 +29,8 @@ def build(config: Config, facts: Facts, prices: PriceBook, now: float) -> FleetV
     owners.update((name, "local") for name in config.engines)
     listed = {name: _models(provider) for name, provider in config.providers.items()}
     known = frozenset(backend for plan in routes.values() for backend in plan.backends)
-    return FleetView(config=config, facts=facts, routes=routes, listed=listed, owners=owners, backends=known)
+    is_open = facts.no_keys and config.server.loopback
+    return FleetView(config=config, facts=facts, routes=routes, listed=listed, owners=owners, backends=known, open_access=is_open)
 
 
 def resolve(view: FleetView, name: str) -> Target:

@@ -62,7 +62,7 @@ class RoutePlan:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What was read from the database in one look. `open_access`: no key was ever made."""
+    """What was read from the database in one look. `no_keys`: none was ever made, revoked ones included."""
 
     version: int = -1
     adapters: Mapping[str, AdapterView] = field(default_factory=dict)
@@ -74,7 +74,7 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class FleetView:
-    """The whole fleet at one moment."""
+    """The whole fleet at one moment. `open_access`: requests need no key, because none was ever made and only this machine can ask."""
 
     config: Config
     facts: Facts
@@ -82,6 +82,7 @@ class FleetView:
     listed: Mapping[str, Collection[str]]
     owners: Mapping[str, Kind]
     backends: frozenset[str]
+    open_access: bool = False
     ft_names: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -93,11 +94,6 @@ class FleetView:
     def keys(self) -> Mapping[str, Key]:
         """Keys by the sha256 of their secret."""
         return self.facts.keys
-
-    @property
-    def open_access(self) -> bool:
-        """Whether requests need no key: only while none was ever made, and only this machine can ask."""
-        return self.facts.no_keys and self.config.server.loopback
 
     @property
     def replicas(self) -> Mapping[str, tuple[ReplicaView, ...]]:

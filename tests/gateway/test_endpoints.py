@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import time
 from collections.abc import Callable
@@ -9,10 +10,14 @@ from collections.abc import Callable
 import httpx
 import openai
 import pytest
+from sqlalchemy import insert
 
 from gateway.endpoints import Endpoints
 from router.types import Outcome
+from serving import replica_table
 from serving.database import writing
+from serving.tables import adapters
+from serving.views import ReplicaView
 from tests.gateway.conftest import price, provider, two_providers
 from tests.gateway.live_gateway import LiveGateway
 from tests.gateway.upstream_server import UpstreamServer, Wire
@@ -214,6 +219,44 @@ def test_pass_through_failures(client: httpx.Client, pair: LiveGateway, upstream
     with pytest.raises(httpx.RemoteProtocolError):
         client.get("/v1/files/x")
     assert [row.outcome for row in pair.rows(3)] == [Outcome.CLIENT_ERROR, Outcome.UPSTREAM_ERROR, Outcome.UPSTREAM_ERROR]
+
+
+def test_pass_through_needs_the_ledger_too(client: httpx.Client, pair: LiveGateway, upstream: UpstreamServer) -> None:
+    """No record, no call."""
+    pair.call(lambda: setattr(pair.app.gateway.spool, "_max_backlog", 1))
+    answer = client.get("/v1/files")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "overloaded")
+    assert not upstream.seen
+
+
+def test_pass_through_has_an_end(client: httpx.Client, pair: LiveGateway, upstream: UpstreamServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A provider that never answers is a 504, and a stopped server books what it cuts."""
+
+    async def waits(wire: Wire) -> None:
+        await wire.until_closed()
+
+    upstream.script(waits)
+    monkeypatch.setattr("gateway.passthrough._TIMEOUT_MS", 100.0)
+    assert client.get("/v1/files").status_code == 504
+    monkeypatch.setattr("gateway.passthrough._TIMEOUT_MS", 9000.0)
+    with socket.create_connection(("127.0.0.1", pair.port)) as raw:
+        raw.sendall(b"GET /v1/files HTTP/1.1\r\nhost: x\r\n\r\n")
+        deadline = time.monotonic() + 5
+        while len(upstream.seen) < 2 and time.monotonic() < deadline:
+            time.sleep(0.005)
+        pair.call(lambda: [task.cancel() for task in asyncio.all_tasks() if "run_asgi" in str(task.get_coro())])
+        assert [row.outcome for row in pair.rows(2)] == [Outcome.TIMEOUT, Outcome.INTERRUPTED]
+
+
+def test_metrics_of_engines(client: httpx.Client, pair: LiveGateway) -> None:
+    """Replicas and live versions are gauges."""
+    with writing(pair.database) as conn:
+        replica_table.put(conn, ReplicaView("local", 0, "http://127.0.0.1:1", "ready", True, 0, ""), 1.0)
+        conn.execute(insert(adapters).values(name="a", engine="local", live=3, canary_percent=0, want_back=False, want_percent=0, created_at=1.0))
+    pair.run(pair.app.gateway.fleet.refresh(force=True))
+    text = client.get("/metrics").text
+    assert 'breakeven_replica_up{engine="local",replica="0"} 1.0' in text
+    assert 'breakeven_adapter_live_version{adapter="a"} 3.0' in text
 
 
 def test_pass_through_follows_the_client(pair: LiveGateway, upstream: UpstreamServer) -> None:

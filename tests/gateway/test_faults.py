@@ -211,6 +211,31 @@ async def content_filter_stream(wire: Wire) -> None:
     await wire.events(ROLE, event({}, "content_filter"), DONE)
 
 
+async def plain_answer(wire: Wire) -> None:
+    await wire.json(completion(model="m"))
+
+
+def test_a_provider_that_does_not_stream(client: httpx.Client, pair: LiveGateway, upstream: UpstreamServer) -> None:
+    """A whole answer to a streamed request is passed on as what it is."""
+    upstream.script(plain_answer)
+    answer = chat(client, stream=True)
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.json() == completion(model="m")
+    assert pair.row().usage.output == 3
+
+
+def test_odd_choices_do_no_harm(client: httpx.Client, pair: LiveGateway, upstream: UpstreamServer) -> None:
+    """What a provider sends in strange shapes is passed on; what cannot be read is estimated."""
+    odd = {"choices": [None, {"text": 3}, {"message": {"content": "abcdefgh", "tool_calls": "?"}}], "usage": "none"}
+
+    async def strange(wire: Wire) -> None:
+        await wire.json(odd)
+
+    upstream.script(strange)
+    assert chat(client).json() == odd
+    assert pair.row().usage_state == "estimated"
+
+
 def test_content_filters_never_fail_over(client: httpx.Client, pair: LiveGateway, upstream: UpstreamServer, fallback: UpstreamServer) -> None:
     """A refusal of the content goes to the client as it is, whatever status it has; a finish_reason `content_filter` is an answer."""
     body = {"error": {"message": "flagged by our content management policy", "type": "x", "param": "prompt", "code": "content_filter"}}

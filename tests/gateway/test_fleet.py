@@ -52,6 +52,7 @@ def test_a_replica_that_comes_up_is_used(start: Callable[..., LiveGateway], upst
     assert upstream.seen[0].path == "/v1/chat/completions"
     assert upstream.seen[0].body["model"] == "local"
     assert "authorization" not in upstream.seen[0].headers
+    until(lambda: any(row.backend == "local" for row in gateway.rows()))
     row = next(row for row in gateway.rows() if row.backend == "local")
     assert (row.cost_nanousd, row.cost_state, row.opportunity_nanousd, row.attempts[0].kind) == (0, "known", 0, "local")
     assert row.all_hosted_nanousd == 150_000
