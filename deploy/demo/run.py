@@ -26,7 +26,7 @@ RECIPE = """\
 name: support-triage
 base: {base}
 data: dataset
-quantization: none
+quantization: {quantization}
 lora: {{r: 16, alpha: 32, dropout: 0.0, target_modules: all-linear, rslora: false}}
 train: {{epochs: 3, batch_size: 8, gradient_accumulation: 1, learning_rate: 0.003, max_length: 512, packing: false, seed: 7}}
 output: adapters/support-triage
@@ -38,6 +38,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Run the whole loop on this machine.")
     parser.add_argument("--keep", action="store_true", help="leave gateway, engine and provider running; Ctrl-C stops them")
     parser.add_argument("--dir", type=Path, default=Path("demo-run"), help="work directory, emptied first (default demo-run)")
+    parser.add_argument("--quantization", choices=("none", "nf4"), default="none", help="nf4 trains on a base really quantised to four bits (QLoRA)")
     return parser.parse_args()
 
 
@@ -81,7 +82,7 @@ def promote_under_traffic(stage: Stage, batch: list[tickets.Ticket]) -> Tally:
     return tally
 
 
-def loop(stage: Stage) -> dict[str, object]:
+def loop(stage: Stage, quantization: str) -> dict[str, object]:
     """Everything between "started" and "summary"."""
     drawn = material()
     stage.start(drawn)
@@ -91,7 +92,7 @@ def loop(stage: Stage) -> dict[str, object]:
     stage.say("dataset from the captured traffic")
     stage.breakeven("dataset", "build", "--route", "support-triage", "--out", "dataset")
     stage.say("training the adapter")
-    stage.write("recipe.yaml", RECIPE.format(base=stage.base))
+    stage.write("recipe.yaml", RECIPE.format(base=stage.base, quantization=quantization))
     stage.breakeven("train", "recipe.yaml", live=True)
     stage.say("adding version 1: admission check, immutable copy, load on the replica, verification; not routed yet")
     stage.breakeven("adapters", "add", "adapters/support-triage", "--name", "support-triage")
@@ -113,7 +114,7 @@ def main() -> int:
     started = time.monotonic()
     with Stage(options.dir) as stage:
         try:
-            document = loop(stage)
+            document = loop(stage, options.quantization)
         except StageError as error:
             stage.say(f"failed: {error}")
             return 1
