@@ -204,7 +204,8 @@ def test_ctrl_c_twice_does_not_wait(begin: Callable[..., Served], upstream: Upst
     with httpx.stream(
         "POST", f"{served.url}/v1/chat/completions", json={"model": "r", "messages": [{"role": "user", "content": "hi"}], "stream": True}
     ) as answer:
-        next(answer.iter_raw())
+        chunks = answer.iter_raw()  # kept: the client stays
+        next(chunks)
         served.process.send_signal(signal.SIGINT)
         time.sleep(0.2)
         began = time.monotonic()
