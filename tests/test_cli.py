@@ -86,7 +86,9 @@ def test_wrong_flags_end_with_2_and_say_so_in_json(run: Run, words: tuple[str, .
 
 def test_keys_are_shown_once_listed_without_secret_and_revoked(run: Run) -> None:
     """The secret appears in `create` alone; a revoked key says since when."""
-    code, made, _ = run("keys", "create", "checkout", "--route", "triage", "--rpm", "60", "--usd-per-day", "2.50", "--expires-at", "2099-01-31T00:00:00Z", "--json")
+    code, made, _ = run(
+        "keys", "create", "checkout", "--route", "triage", "--rpm", "60", "--usd-per-day", "2.50", "--expires-at", "2099-01-31T00:00:00Z", "--json"
+    )
     assert code == 0
     assert made["key"].startswith("bk-")
     assert (made["per_day_nanousd"], made["expires_at"]) == (2_500_000_000, "2099-01-31T00:00:00.000Z")
@@ -156,7 +158,9 @@ def test_ten_broken_lines_are_ten_problems(run: Run, tmp_path: Path) -> None:
 
 def test_a_dataset_is_built_once(run: Run, tmp_path: Path) -> None:
     """`dataset build` writes three parts and a manifest; a second time it refuses to overwrite."""
-    lines = [json.dumps({"messages": [{"role": "user", "content": f"question {i} about {i * 7919}"}, {"role": "assistant", "content": str(i)}]}) for i in range(40)]
+    lines = [
+        json.dumps({"messages": [{"role": "user", "content": f"question {i} about {i * 7919}"}, {"role": "assistant", "content": str(i)}]}) for i in range(40)
+    ]
     (tmp_path / "train.jsonl").write_text("\n".join(lines) + "\n")
     assert run("dataset", "check", "train.jsonl")[0] == 0
     code, document, _ = run("dataset", "build", "--file", "train.jsonl", "--out", "built", "--json")

@@ -50,12 +50,12 @@ def exercises(library: Library, seed: int) -> Iterator[list[Message]]:
     """Endless conversations (system, user, assistant), the same for the same seed."""
     rng = random.Random(seed)
     kinds: Sequence[tuple[Callable[[random.Random, Library], list[Message]], int]] = (
-        (_form, 50),
-        (_copy, 14),
-        (_translate, 16),
-        (_repair, 8),
-        (_topic, 8),
-        (_talk, 4),
+        (_form, 52),
+        (_copy, 12),
+        (_translate, 10),
+        (_repair, 6),
+        (_topic, 18),
+        (_talk, 2),
     )
     makers = [maker for maker, _ in kinds]
     weights = [weight for _, weight in kinds]
@@ -85,38 +85,44 @@ def _note(rng: random.Random, library: Library, lang: int, words: int = 6) -> st
     return " ".join(phrase.forms[lang] for phrase in rng.choices(library.words, k=rng.randint(2, words)))
 
 
-def _form(rng: random.Random, library: Library) -> list[Message]:
-    """Read a short text and fill a JSON form; which fields, their order and choices are in the system text."""
-    lang = rng.randrange(4)
-    phrases = rng.sample(library.sentences, rng.randint(1, 3))
+def _text(rng: random.Random, library: Library, lang: int) -> tuple[list[Phrase], list[str]]:
+    """One to three sentences, more often than not about one topic, sometimes with a row of loose words of that topic."""
+    first = rng.choice(library.sentences)
+    pool = [p for p in library.sentences if p.topic == first.topic] if rng.random() < 0.6 else library.sentences
+    phrases = [first, *rng.choices(pool, k=rng.randint(0, 2))]
     parts = [_sentence(rng, phrase, lang) for phrase in phrases]
-    fields: dict[str, tuple[str, object]] = {}
-    if rng.random() < 0.4:
-        parts.insert(rng.randint(0, len(parts)), _note(rng, library, lang))
+    return phrases, parts
+
+
+def _form(rng: random.Random, library: Library) -> list[Message]:
+    """Read a short text and fill a JSON form; the system text says which fields, in which order."""
+    lang = rng.randrange(4)
+    phrases, parts = _text(rng, library, lang)
+    topics = list(dict.fromkeys(phrase.topic for phrase in phrases))
+    asked = rng.choice([rng.choice(topics), rng.choice(library.sentences).topic])
+    fields: dict[str, object] = {
+        "topic": topics[0],
+        "topics": topics,
+        "language": LANGUAGES[lang],
+        asked: asked in topics,
+    }
     for count in rng.sample(DIGIT_COUNTS, rng.randint(0, 2)):
         number = _digits(rng, count) if rng.random() < 0.8 else None
-        fields[rng.choice(["code", "room", "flight", "member", "part"]) + str(count)] = (f"{count} digits or null", number)
+        fields[f"number{count}"] = number
         if number:
             mark = rng.choice(["", "#", "no. ", "Nr. ", "n° ", "code ", "=", "(", ": "])
             parts.insert(rng.randint(0, len(parts)), mark + number)
-    name = rng.choice(NAMES) if rng.random() < 0.5 else None
-    if name and rng.random() < 0.7:
+    if rng.random() < 0.3:
+        name = rng.choice(NAMES)
         parts.append("\n" + rng.choice(["", "- ", "> "]) + name)
-        fields["name"] = ("who signs or null", name)
-    topic = phrases[0].topic
-    others = rng.sample(sorted({phrase.topic for phrase in library.sentences} - {p.topic for p in phrases}), 4)
-    listed = sorted({topic, *others}, key=lambda _: rng.random())
-    fields["topic"] = ("first seen of " + ", ".join(listed), topic)
-    fields["language"] = (rng.choice(["of the text", ", ".join(LANGUAGES)]), LANGUAGES[lang])
+        fields["name"] = name
     text = " ".join(parts)
-    fields["question"] = ("true or false", "?" in text)
-    cities = [city for city in CITIES if city in text]
-    fields["city"] = ("or null", min(cities, key=text.index, default=None))
-    names = rng.sample(list(fields), rng.randint(2, min(5, len(fields))))
-    listing = "; ".join(f"{key}: {fields[key][0]}" for key in names)
-    ask = rng.choice(["Fill the JSON form.", "Reply with JSON only.", "Read the text. Give JSON.", "JSON please."])
-    answer = json.dumps({key: fields[key][1] for key in names}, ensure_ascii=False, separators=(",", ":"))
-    return _chat(f"{ask} {listing}.", _noise(rng, text, cased="city" not in names and "name" not in names), answer)
+    fields["question"] = "?" in text
+    names = list(dict.fromkeys([rng.choice(["topic", "topics", asked]), *rng.sample(list(fields), rng.randint(1, 3))]))
+    rng.shuffle(names)
+    ask = rng.choice(["Fill the form:", "JSON only:", "Read the text. Give JSON:", "JSON:"])
+    answer = json.dumps({key: fields[key] for key in names}, ensure_ascii=False, separators=(",", ":"))
+    return _chat(f"{ask} {', '.join(names)}.", _noise(rng, text, cased="name" not in names), answer)
 
 
 def _copy(rng: random.Random, library: Library) -> list[Message]:
@@ -162,7 +168,7 @@ def _topic(rng: random.Random, library: Library) -> list[Message]:
     shelf = [phrase for phrase in library.words if phrase.topic == topic]
     lang = rng.randrange(4)
     row = ", ".join(phrase.forms[lang] for phrase in rng.sample(shelf, rng.randint(1, 4)))
-    if rng.random() < 0.5:
+    if rng.random() < 0.8:
         return _chat("Topic of the words?", _noise(rng, row, cased=True), topic)
     return _chat("Language?", _noise(rng, row + ". " + _note(rng, library, lang), cased=True), LANGUAGES[lang])
 

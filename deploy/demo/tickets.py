@@ -18,20 +18,14 @@ INTENTS = ("damaged", "delivery", "cancel", "refund", "invoice", "account", "que
 PRIORITIES = ("high", "normal", "low")
 LANGUAGES = ("en", "de", "es", "fr")
 NO_LANGUAGE = "xx"
-SYSTEM = (
-    "Triage the support mail. Reply with JSON only. intent: the first that fits of damaged, delivery, cancel, "
-    "refund, invoice, account, question, other. priority: high (deadline, danger, lawyer), low (no hurry, "
-    "question, other) or normal. order: 6 digits or null. lang: en, de, es, fr or xx."
-)
+SYSTEM = "Triage the support mail. Reply with JSON only: intent, priority, order (6 digits or null), lang."
 
 Wording = Mapping[str, Mapping[str, Sequence[str]]]
 
 _ORDER = re.compile(r"(?<!\d)\d{6}(?!\d)")
 _CHOICE = re.compile(r"\[([^\[\]]*)\]")
 _SLOT = re.compile(r"<(\w+)>")
-_PLAIN = str.maketrans("áéíóúñàèùâêîôûëïçÁÉ", "aeiounaeuaeioueicAE") | str.maketrans(
-    {"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "œ": "oe", "¿": "", "¡": ""}
-)
+_PLAIN = str.maketrans("áéíóúñàèùâêîôûëïçÁÉ", "aeiounaeuaeioueicAE") | str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "œ": "oe", "¿": "", "¡": ""})
 
 
 @dataclass(frozen=True, slots=True)
