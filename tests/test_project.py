@@ -65,9 +65,8 @@ def test_documents_link_to_files_that_exist() -> None:
     broken = []
     for name in TRACKED:
         if name.endswith(".md") and (ROOT / name).exists():
-            for target in re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", (ROOT / name).read_text()):
-                if not ((ROOT / name).parent / target).exists():
-                    broken.append(f"{name}: {target}")
+            targets = re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", (ROOT / name).read_text())
+            broken += [f"{name}: {target}" for target in targets if not ((ROOT / name).parent / target).exists()]
     assert broken == []
 
 

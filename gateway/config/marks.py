@@ -58,7 +58,7 @@ class Tree:
     broken: list[Node] = field(default_factory=list)
 
 
-class _Stop(Exception):  # noqa: N818  control flow within this file
+class _Stop(Exception):
     def __init__(self, fault: Fault) -> None:
         super().__init__(fault.message)
         self.fault = fault

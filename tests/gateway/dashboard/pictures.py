@@ -1,4 +1,7 @@
-"""Pictures of a running gateway's dashboard, desktop and phone, light and dark: `python -m tests.gateway.dashboard.pictures http://127.0.0.1:8080 docs/images`."""
+"""Pictures of a running gateway's dashboard, desktop and phone, light and dark.
+
+Run as `python -m tests.gateway.dashboard.pictures http://127.0.0.1:8080 docs/images`.
+"""
 
 from __future__ import annotations
 
