@@ -34,9 +34,9 @@ test: lint fast browser-tests engine-tests coverage  ## everything that must hol
 lint: install
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
 
-fast: install  ## tests without torch, vLLM or a browser (under a minute)
+fast: install  ## tests without torch, vLLM or a browser
 	@rm -f .coverage .coverage.*
-	@$(COVERAGE) run -m pytest -q -m "not torch and not vllm and not browser and not proof and not gpu"
+	@$(COVERAGE) run -m pytest -q -n 2 --dist worksteal -m "not torch and not vllm and not browser and not proof and not gpu"
 
 browser-tests: install  ## the dashboard in a real Chromium
 	@command -v chromium >/dev/null || { echo "installing Debian's chromium"; (apt-get update && apt-get install -y --no-install-recommends chromium) >/tmp/breakeven-chromium.log 2>&1 || { tail -5 /tmp/breakeven-chromium.log; echo "install a chromium and run again"; exit 1; }; }
