@@ -86,7 +86,7 @@ def _note(rng: random.Random, library: Library, lang: int, words: int = 6) -> st
 
 
 def _text(rng: random.Random, library: Library, lang: int) -> tuple[list[Phrase], list[str]]:
-    """One to three sentences, more often than not about one topic, sometimes with a row of loose words of that topic."""
+    """One to three sentences, more often than not about one topic: the phrases, and how they read in `lang`."""
     first = rng.choice(library.sentences)
     pool = [p for p in library.sentences if p.topic == first.topic] if rng.random() < 0.6 else library.sentences
     phrases = [first, *rng.choices(pool, k=rng.randint(0, 2))]
