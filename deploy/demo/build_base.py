@@ -26,7 +26,7 @@ from transformers import GenerationConfig, PreTrainedTokenizerFast, Qwen2Config,
 from deploy.demo import corpus, tickets
 from deploy.demo.muon import Muon
 
-PAD, START, END = "<|pad|>", "<|im_start|>", "<|im_end|>"
+PAD, START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 TEMPLATE = """\
 {%- for message in messages -%}
 {{- '<|im_start|>' + message['role'] + '\\n' -}}
