@@ -17,15 +17,9 @@ from gateway.admin import shapes
 from gateway.config.models import Config
 from gateway.fleet import Fleet
 from gateway.prices import book
-from router.errors import BreakevenError, RequestError
+from router.errors import RequestError, UpstreamError
 
 _TIMEOUT_S = 15.0
-
-
-class GatewayAway(BreakevenError):
-    """Nothing answers at the gateway's address."""
-
-    code = "gateway_away"
 
 
 def address(config: Config, environ: Mapping[str, str]) -> str:
@@ -41,13 +35,14 @@ def admin_key(config: Config, environ: Mapping[str, str]) -> str | None:
 
 
 def call(config: Config, environ: Mapping[str, str], method: str, path: str, body: Any = None) -> Any:
-    """One admin request; its JSON. GatewayAway when nothing listens, RequestError with the gateway's own words when it refuses."""
+    """One admin request; its JSON. UpstreamError when nothing listens, RequestError with the gateway's own words when it refuses."""
     key = admin_key(config, environ)
     headers = {"authorization": f"Bearer {key}"} if key else {}
     try:
         answer = httpx.request(method, address(config, environ) + path, json=body, headers=headers, timeout=_TIMEOUT_S, trust_env=False)
     except httpx.TransportError as error:
-        raise GatewayAway(f"no gateway answers at {address(config, environ)}: start `breakeven serve` or set BREAKEVEN_URL ({type(error).__name__})") from error
+        said = f"no gateway answers at {address(config, environ)}: start `breakeven serve` or set BREAKEVEN_URL ({type(error).__name__})"
+        raise UpstreamError(said, code="gateway_away") from error
     if answer.status_code >= 400:
         said = answer.json().get("error", {}) if answer.headers.get("content-type", "").startswith("application/json") else {}
         raise RequestError(str(said.get("message") or f"the gateway answered {answer.status_code}"), status=answer.status_code, code=said.get("code"))
@@ -58,7 +53,7 @@ def explain(config: Config, environ: Mapping[str, str], database: Engine, route:
     """The decision a chat body would get now: from the running gateway, which knows its live numbers, else from the database alone."""
     try:
         found: dict[str, Any] = call(config, environ, "POST", f"/admin/routes/{route}/explain", body)
-    except GatewayAway:
+    except UpstreamError:
         if route not in config.routes:
             raise RequestError(f"there is no route {route!r}; {config.source} has {', '.join(sorted(config.routes))}", status=404) from None
         fleet = Fleet(config, database, book(config), lambda: now)
