@@ -36,7 +36,7 @@ lint: install
 
 fast: install  ## tests without torch, vLLM or a browser
 	@rm -f .coverage .coverage.*
-	@$(COVERAGE) run -m pytest -q -n 2 --dist loadfile -m "not torch and not vllm and not browser and not proof and not gpu"
+	@$(COVERAGE) run -m pytest -q -m "not torch and not vllm and not browser and not proof and not gpu"
 
 browser-tests: install  ## the dashboard in a real Chromium
 	@command -v chromium >/dev/null || { echo "installing Debian's chromium"; (apt-get update && apt-get install -y --no-install-recommends chromium) >/tmp/breakeven-chromium.log 2>&1 || { tail -5 /tmp/breakeven-chromium.log; echo "install a chromium and run again"; exit 1; }; }
