@@ -93,6 +93,15 @@ class Client:
             raise UpstreamRefused(f"{model} computes values that are not numbers", status=400, body=b"not finite")
         return found
 
+    async def tokenize(self, model: str, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] = ()) -> list[int]:
+        """The ids it renders a whole conversation to, the last answer included. Raises UpstreamRefused where the server has no `/tokenize` (404)."""
+        wanted: dict[str, Any] = {"model": model, "messages": list(messages), "add_generation_prompt": False}
+        body = await self._call("POST", "/tokenize", wanted | ({"tools": list(tools)} if tools else {}))
+        try:
+            return [int(token) for token in body["tokens"]]
+        except (KeyError, TypeError, ValueError) as error:
+            raise UpstreamError(f"{self.url} gave no tokens for a conversation") from error
+
     async def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None, timeout_s: float = TIMEOUT_S) -> dict[str, Any]:
         async with _translated(self.url + path):
             answer = await self._http.request(method, path, json=body, timeout=timeout_s)

@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine
 
 from router.errors import Reason, UpstreamError, UpstreamRefused
-from serving import registry, storage
+from serving import parity, registry, storage
 from serving.client import Card, Client
 from serving.database import reading, state_version, writing
 from serving.replica import Replica
@@ -142,13 +142,14 @@ class Reconciler:
             raise UpstreamError(f"{client.url} lists no base model")
         local = await self._read(lambda conn: Path(_path(registry.view(conn, step.adapter), step.version)))
         verdict = await verify(client, base.name, step.name, local, base.max_model_len)
-        if verdict.reasons:
+        same = await parity.check(client, base.name, local, base.max_model_len)
+        if reasons := (*verdict.reasons, *same.reasons):
             await client.unload(step.name)
-            return await self._failed(place, step, verdict.reasons)
+            return await self._failed(place, step, reasons)
 
         def note(conn: Connection) -> None:
             registry.saw(conn, place, (step.adapter, step.version), "verified", "", self._clock())
-            registry.verified(conn, step.adapter, step.version, verdict.as_dict())
+            registry.verified(conn, step.adapter, step.version, verdict.as_dict() | {"conversations": same.compared})
 
         await self._write(note)
         self._say(f"engine {place[0]}/{place[1]}: verified {step.name} ({verdict.proof})")

@@ -1,6 +1,7 @@
 """Probes: a few conversations with the log-probabilities the trainer sees for them, so that serving can prove it computes the same adapter.
 
-Public: `record(adapter, base, host, rows) -> dict` (the body of probes.json, read by serving/verify.py).
+Public: `record(adapter, base, host, rows) -> dict` (the body of probes.json, read by serving/verify.py) and `conversations(examples, rows)`
+(read by serving/parity.py).
 Recorded with the saved adapter on the unquantised base at serving precision, for QLoRA too: that is what vLLM serves. Log-probabilities are natural
 logarithms; entry i is of token_ids[i + 1] given everything before it.
 """
@@ -16,7 +17,9 @@ import torch
 from peft import PeftModel
 from safetensors import safe_open
 
+from training.chat import Example
 from training.model import Host, load_base
+from training.tokens import Encoded
 
 FORMAT = 1
 PROBES = 8
@@ -43,6 +46,13 @@ def record(adapter: Path, base: Path, host: Host, rows: Sequence[Sequence[int]])
             plain = _logprobs(model, ids)
         probes.append({"token_ids": token_ids, "base_logprobs": plain, "adapter_logprobs": _logprobs(model, ids)})
     return {"format": FORMAT, "dtype": host.dtype_name, "base": {"logprobs": [probe["base_logprobs"] for probe in probes]}, "probes": probes}
+
+
+def conversations(examples: Sequence[Example], rows: Sequence[Encoded]) -> list[dict[str, Any]]:
+    """Up to eight conversations, spread evenly, each with the ids the trainer made of it; `rows[i]` is of `examples[i]`."""
+    step = max(1, len(rows) // PROBES)
+    pairs = list(zip(examples, rows, strict=True))[::step][:PROBES]
+    return [{"messages": list(one.messages), "tools": list(one.tools), "token_ids": list(row.input_ids)} for one, row in pairs]
 
 
 @torch.inference_mode()

@@ -106,7 +106,7 @@ def train(recipe: Recipe, dataset: Dataset, options: Options | None = None) -> T
             return Interrupted(run.path, result.step, result.total)
         options.on_progress(Progress("probing", 0, 1, 0.0))
         body = _manifest(recipe, dataset, identity, rows, result)
-        trained = _write(recipe.output, base, plan, body)
+        trained = _write(recipe.output, base, plan, body, dataset)
     manifest.write_json(recipe.output.with_name(f"{recipe.output.name}.training.json"), _curve(result))
     run.remove()
     return trained
@@ -159,11 +159,12 @@ def _fit(recipe: Recipe, base: Path, tokenizer: Any, plan: loop.Plan, watch: loo
     return result
 
 
-def _write(output: Path, base: Path, plan: loop.Plan, body: dict[str, Any]) -> Trained:
+def _write(output: Path, base: Path, plan: loop.Plan, body: dict[str, Any], dataset: Dataset) -> Trained:
     with manifest.writing(output) as out:
         shutil.copytree(plan.run.path / "adapter", out, dirs_exist_ok=True)
-        texts = [row.input_ids for row in plan.validation or plan.rows]
-        manifest.write_json(out / "probes.json", probes.record(out, base, plan.host, texts))
+        rows, examples = (plan.validation, dataset.validation) if plan.validation else (plan.rows, dataset.train)
+        record = probes.record(out, base, plan.host, [row.input_ids for row in rows])
+        manifest.write_json(out / "probes.json", record | {"conversations": probes.conversations(examples, rows)})
         body["dtype"] = probes.dtype_of(out / "adapter_model.safetensors")
         body["files"] = {path.name: manifest.sha256_file(path) for path in sorted(out.iterdir())}
         manifest.write_json(out / MANIFEST, body)

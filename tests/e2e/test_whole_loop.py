@@ -111,6 +111,7 @@ def test_an_adapter_goes_in_and_live_under_traffic(world: World) -> None:
     loaded = world.post(f"/admin/adapters/{ROUTE}/load", {"version": 1})
     assert loaded.status_code == 200
     assert loaded.json()["versions"][0]["state"] == "loaded"
+    assert loaded.json()["versions"][0]["verified"]["conversations"] > 0  # vLLM's /tokenize gave the trainer's ids
     assert loaded.json()["live"] is None
     refused = world.post(f"/admin/adapters/{ROUTE}/promote", {"version": 1})
     assert refused.status_code == 409

@@ -101,6 +101,12 @@ def probes(shift: float, ids: tuple[tuple[int, ...], ...] = ((5, 9, 30, 7), (2, 
     return {"format": 1, "dtype": "float32", "base": {"logprobs": base}, "probes": rows}
 
 
+def conversation(answer: str, seen: str | None = None) -> dict[str, Any]:
+    """What a trainer records of one conversation if its template is the stand-in's; `seen` is the answer it saw where that is another."""
+    messages = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": answer}]
+    return {"messages": messages, "tools": [], "token_ids": list(f"user:hi\nassistant:{answer if seen is None else seen}\n".encode())}
+
+
 def change(path: Path, edit: Callable[[dict[str, Any]], None]) -> None:
     """Edit a JSON file in place."""
     body = json.loads(path.read_text())

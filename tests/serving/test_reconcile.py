@@ -23,7 +23,7 @@ from serving.replica import Spec
 from serving.states import State
 from serving.verbs import DRAIN_S, Change
 from serving.views import AdapterView, VersionView
-from tests.serving.making import make_adapter, make_database, probes, version
+from tests.serving.making import conversation, make_adapter, make_database, probes, version
 from tests.serving.servers import Watched, until
 
 
@@ -51,11 +51,11 @@ class World:
         for _ in range(times):
             await self.reconciler.once([watched.replica for watched in self.replicas], self.routes)
 
-    def add(self, shift: float = 0.5, recorded: float | None = 0.5, **fake: Any) -> int:
-        """A published version that computes `shift` and whose trainer recorded `recorded`."""
+    def add(self, shift: float = 0.5, recorded: float | None = 0.5, conversations: list[dict[str, Any]] | None = None, **fake: Any) -> int:
+        """A published version that computes `shift` and whose trainer recorded `recorded` and `conversations`."""
         source = make_adapter(self.directory / "in" / f"{len(list((self.directory / 'in').glob('*')))}", fake={"shift": shift, **fake})
         if recorded is not None:
-            (source / "probes.json").write_text(json.dumps(probes(recorded)))
+            (source / "probes.json").write_text(json.dumps(probes(recorded) | {"conversations": conversations or []}))
         staged = storage.stage(source, self.directory / "data", [self.directory])
         place = storage.publish(staged, self.directory / "data", "a")
         with writing(self.database) as conn:
@@ -275,6 +275,21 @@ async def test_a_gone_replica_is_forgotten(world: World, server: Start) -> None:
     await world.once()
     await world.reconciler.gone("local", 0)
     assert world.version(1).replicas == ()
+
+
+async def test_an_engine_that_renders_conversations_otherwise_gets_no_adapter(world: World, server: Start) -> None:
+    """Its numbers are right, yet it asks with other tokens than the trainer saw: refused, unloaded, the live version untouched."""
+    watched = await world.replica(server())
+    world.ask("promote", world.add(conversations=[conversation("yes"), conversation("no")]))
+    await world.once(3)
+    assert world.version(1).verified is not None
+    assert world.version(1).verified["conversations"] == 2  # type: ignore[index]
+    other = world.add(shift=0.7, recorded=0.7, conversations=[conversation("yes"), conversation("no", seen=" no")])
+    world.ask("promote", other)
+    await world.once(3)
+    found = world.version(other)
+    assert (found.state, found.reasons[0].code, world.view.live) == (State.REFUSED, "tokens_differ", 1)
+    assert await world.names(watched) == {"local/a@1"}
 
 
 async def test_a_loaded_adapter_the_registry_does_not_know_of_is_verified_first(world: World, server: Start) -> None:

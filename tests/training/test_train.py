@@ -22,6 +22,7 @@ from safetensors.torch import load_file, save_file  # noqa: E402
 from router.errors import BreakevenError, ConfigError, DataError, StateError  # noqa: E402
 from serving.admission import Limits, check  # noqa: E402
 from serving.base import identify  # noqa: E402
+from serving.parity import read_conversations  # noqa: E402
 from serving.verify import read_probes  # noqa: E402
 from tests.training import tiny  # noqa: E402
 from training import dataset, loop, manifest, model, probes, recipe, tokens, train  # noqa: E402
@@ -112,6 +113,15 @@ def test_probes_are_what_the_saved_adapter_computes(trained: train.Trained, base
     again = torch.log_softmax(logits, -1).gather(1, torch.tensor(recorded.token_ids[0][1:])[:, None])[:, 0]
     assert again.tolist() == pytest.approx(recorded.adapter[0], abs=1e-4)
     assert max(abs(a - b) for a, b in zip(recorded.base[0], recorded.adapter[0], strict=True)) > 0.1
+
+
+def test_recorded_conversations_are_those_that_were_learnt_from(trained: train.Trained, base: Path) -> None:
+    """Messages and ids go together, so that a server can be asked to render the same."""
+    recorded = read_conversations(trained.path)
+    tokenizer = model.load_tokenizer(base)
+    assert 1 <= len(recorded) <= 8
+    for one in recorded:
+        assert tuple(tokenizer.apply_chat_template([dict(m) for m in one.messages], tokenize=True, return_dict=False)) == one.token_ids
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(trained: train.Trained, base: Path, place: Path) -> None:

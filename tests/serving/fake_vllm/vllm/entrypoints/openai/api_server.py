@@ -24,7 +24,7 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     base = model = ""
     adapters: dict[str, dict[str, object]]
-    health = 200
+    health = tokenizer = 200
 
     def log_message(self, *_: object) -> None:
         pass
@@ -51,6 +51,14 @@ class Handler(BaseHTTPRequestHandler):
         if self.path == "/fake/health":
             type(self).health = body["status"]
             return self.reply(200, {})
+        if self.path == "/fake/tokenizer":
+            type(self).tokenizer = body["status"]
+            return self.reply(200, {})
+        if self.path == "/tokenize":
+            text = "".join(f"{m['role']}:{m['content']}\n" for m in body["messages"])
+            if self.tokenizer >= 400:
+                return self.error(self.tokenizer, "made up")
+            return self.reply(200, {"tokens": list(text.encode())} if self.tokenizer == 200 else {})
         if self.path == "/v1/load_lora_adapter":
             return self.load(body["lora_name"], body["lora_path"])
         if self.path == "/v1/unload_lora_adapter":
