@@ -70,6 +70,8 @@ def _adapter(loc: Loc, adapter: str | None) -> Iterator[Finding]:
 
 
 def _program(loc: Loc, program: Mapping[str, object], root: Path) -> Iterator[Finding]:
+    if program:
+        yield Finding((*loc, "program"), "is checked but not applied yet: this candidate gets the conversation as the client sent it", doubt=True)
     yield from _file((*loc, "program"), program, "system", root)
     yield from _file((*loc, "program"), program, "examples", root)
     yield from _file((*loc, "program", "retrieval"), mapping(program, "retrieval"), "source", root, directory=True)

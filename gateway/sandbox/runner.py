@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,6 +34,8 @@ class Running:
 def serve(options: SandboxOptions, host: str = "127.0.0.1", port: int = 0, ready: Callable[[Running], None] | None = None) -> None:
     """Serve until SIGINT or SIGTERM. `ready` is called once connections are accepted; port 0 lets the system choose."""
     app = create_sandbox(options)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn raises the signal again when it has stopped: being asked to stop is not a failure
     with _bound(host, port) as sock:
         if ready is not None:
             ready(Running(app, _url(sock)))

@@ -62,6 +62,7 @@ def test_files_and_programs_that_exist(loaded: Load, tmp_path: Path) -> None:
     config = loaded(route(f"{SOUND}, {{provider: openai, model: m, {program}}}, {{engine: local}}, {{engine: local, adapter: a}}", "quality: {suite: q.jsonl}"))
     assert len(config.routes["r"].candidates) == 4
     assert config.routes["r"].quality.suite == tmp_path / "q.jsonl"
+    assert [(w.key, "not applied yet" in w.message) for w in config.warnings] == [("routes.r.candidates[1].program", True)]
 
 
 def test_a_route_may_bear_the_name_of_a_model(loaded: Load) -> None:
