@@ -1,15 +1,19 @@
 """The base model's schooling: generated exercises in general skills, in four languages.
 
-Copying, translating, repairing text, naming topics and languages, and filling small JSON forms of many shapes.
-Words come from ``lexicon.tsv``, sentences from ``sentences.tsv``. Not here: anything of the demo's own task;
-its schema, labels and wording (``tickets.py``, ``phrases.json``) are for the adapter to learn.
+Copying, naming topics and languages, and filling small JSON forms of many shapes. Words come from ``lexicon.tsv``,
+sentences from ``sentences.tsv``, letters from ``letters.py``. Not here: anything of the demo's own task; its form, its
+labels and which of several matters counts (``tickets.py``) are for the adapter to learn.
 """
 
 import json
 import random
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from deploy.demo import letters
+from deploy.demo.tickets import load_wording
 
 LANGUAGES = ("English", "German", "Spanish", "French")
 CITIES = ("Rome", "Oslo", "Porto", "Genf", "Bilbao", "Dublin", "Köln", "Nantes", "Prag", "York", "Málaga", "Brest")
@@ -29,15 +33,23 @@ class Phrase:
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """All phrases the exercises are made of."""
+    """All phrases the exercises are made of; ``loose`` are single words of everyday mail in each of ``LANGUAGES``, met without any meaning attached."""
 
     words: tuple[Phrase, ...]
     sentences: tuple[Phrase, ...]
+    loose: tuple[tuple[str, ...], ...]
 
 
 def load_library() -> Library:
     """Read both tables; each row is topic, English, German, Spanish, French."""
-    return Library(_table("lexicon.tsv"), _table("sentences.tsv"))
+    return Library(_table("lexicon.tsv"), _table("sentences.tsv"), _loose())
+
+
+def _loose() -> tuple[tuple[str, ...], ...]:
+    """A tokenizer's words must have been met by the model, or all of them look alike to it; what they mean for the demo's task is not said here."""
+    wording = load_wording()
+    texts = (" ".join(piece for part in wording[lang].values() for piece in part) for lang in ("en", "de", "es", "fr"))
+    return tuple(tuple(sorted(set(re.findall(r"[^\W\d_]{2,}", text)))) for text in texts)
 
 
 def _table(name: str) -> tuple[Phrase, ...]:
@@ -50,11 +62,10 @@ def exercises(library: Library, seed: int) -> Iterator[list[Message]]:
     """Endless conversations (system, user, assistant), the same for the same seed."""
     rng = random.Random(seed)
     kinds: Sequence[tuple[Callable[[random.Random, Library], list[Message]], int]] = (
-        (_form, 52),
-        (_copy, 12),
-        (_translate, 10),
-        (_repair, 6),
-        (_topic, 18),
+        (_mail, 52),
+        (_form, 12),
+        (_copy, 14),
+        (_topic, 20),
         (_talk, 2),
     )
     makers = [maker for maker, _ in kinds]
@@ -82,23 +93,31 @@ def _sentence(rng: random.Random, phrase: Phrase, lang: int) -> str:
 
 def _note(rng: random.Random, library: Library, lang: int, words: int = 6) -> str:
     """A loose row of words: telegram style, so that every word of the lexicon is met often."""
-    return " ".join(phrase.forms[lang] for phrase in rng.choices(library.words, k=rng.randint(2, words)))
+    count = rng.randint(2, words)
+    if rng.random() < 0.5:
+        return " ".join(rng.choices(library.loose[lang], k=count))
+    return " ".join(phrase.forms[lang] for phrase in rng.choices(library.words, k=count))
 
 
-def _text(rng: random.Random, library: Library, lang: int) -> tuple[list[Phrase], list[str]]:
-    """One to three sentences, more often than not about one topic: the phrases, and how they read in `lang`."""
-    first = rng.choice(library.sentences)
-    pool = [p for p in library.sentences if p.topic == first.topic] if rng.random() < 0.6 else library.sentences
-    phrases = [first, *rng.choices(pool, k=rng.randint(0, 2))]
-    parts = [_sentence(rng, phrase, lang) for phrase in phrases]
-    return phrases, parts
+def _text(rng: random.Random, library: Library, lang: int) -> tuple[list[str], list[str]]:
+    """One to three parts, sentences or a few words of one shelf: the topics in order of appearance, and how the parts read in `lang`."""
+    topics: list[str] = []
+    parts: list[str] = []
+    for _ in range(rng.randint(1, 3)):
+        pool = library.sentences if rng.random() < 0.55 else library.words
+        near = [phrase for phrase in pool if phrase.topic == topics[-1]] if topics and rng.random() < 0.3 else []
+        first = rng.choice(near or pool)
+        shelf = [phrase for phrase in library.words if phrase.topic == first.topic]
+        more = rng.choices(shelf, k=rng.randint(1, 2)) if pool is library.words else []
+        parts.append(_sentence(rng, first, lang) if not more else ", ".join(phrase.forms[lang] for phrase in (first, *more)) + ".")
+        topics.append(first.topic)
+    return list(dict.fromkeys(topics)), parts
 
 
 def _form(rng: random.Random, library: Library) -> list[Message]:
     """Read a short text and fill a JSON form; the system text says which fields, in which order."""
     lang = rng.randrange(4)
-    phrases, parts = _text(rng, library, lang)
-    topics = list(dict.fromkeys(phrase.topic for phrase in phrases))
+    topics, parts = _text(rng, library, lang)
     asked = rng.choice([rng.choice(topics), rng.choice(library.sentences).topic])
     fields: dict[str, object] = {
         "topic": topics[0],
@@ -125,11 +144,16 @@ def _form(rng: random.Random, library: Library) -> list[Message]:
     return _chat(f"{ask} {', '.join(names)}.", _noise(rng, text, cased="name" not in names), answer)
 
 
+def _mail(rng: random.Random, library: Library) -> list[Message]:
+    """Say what a letter is about."""
+    return _chat(*letters.form(rng, sorted({phrase.topic for phrase in library.words}), library.loose))
+
+
 def _copy(rng: random.Random, library: Library) -> list[Message]:
     """Repeat a text, or a number in it, as it stands."""
     lang = rng.randrange(4)
     numbers = [_digits(rng, rng.choice((2, *DIGIT_COUNTS))) for _ in range(rng.randint(1, 4))]
-    if rng.random() < 0.5:
+    if rng.random() < 0.25:
         parts = [_note(rng, library, lang, 3), *numbers]
         rng.shuffle(parts)
         return _chat(rng.choice(["Repeat.", "Copy the text."]), text := " ".join(parts), text)
@@ -140,34 +164,12 @@ def _copy(rng: random.Random, library: Library) -> list[Message]:
     return _chat("List the numbers as JSON.", text, json.dumps(numbers, separators=(",", ":")))
 
 
-def _translate(rng: random.Random, library: Library) -> list[Message]:
-    """A word or a sentence from one language into another."""
-    source, target = rng.sample(range(4), 2)
-    ask = f"Translate to {LANGUAGES[target]}."
-    if rng.random() < 0.6:
-        phrases = rng.choices(library.words, k=rng.randint(1, 5))
-        return _chat(ask, *(", ".join(phrase.forms[lang] for phrase in phrases) for lang in (source, target)))
-    phrase = rng.choice(library.sentences)
-    city, count = rng.choice(CITIES), str(rng.randint(2, 12))
-    filled = [form.replace("<city>", city).replace("<k>", count) for form in phrase.forms]
-    return _chat(ask, filled[source], filled[target])
-
-
-def _repair(rng: random.Random, library: Library) -> list[Message]:
-    """Undo slips of the keyboard, or change the case."""
-    lang = rng.randrange(4)
-    text = _note(rng, library, lang) if rng.random() < 0.6 else _sentence(rng, rng.choice(library.sentences), lang)
-    if rng.random() < 0.5:
-        return _chat("Write in lower case.", text.upper() if rng.random() < 0.8 else text, text.lower())
-    return _chat("Fix the spelling.", _slips(rng, text, 0.3), text)
-
-
 def _topic(rng: random.Random, library: Library) -> list[Message]:
     """What a row of words from one shelf has in common, in one word."""
     topic = rng.choice(sorted({phrase.topic for phrase in library.words}))
     shelf = [phrase for phrase in library.words if phrase.topic == topic]
     lang = rng.randrange(4)
-    row = ", ".join(phrase.forms[lang] for phrase in rng.sample(shelf, rng.randint(1, 4)))
+    row = ", ".join(phrase.forms[lang] for phrase in rng.sample(shelf, min(len(shelf), rng.randint(1, 6))))
     if rng.random() < 0.8:
         return _chat("Topic of the words?", _noise(rng, row, cased=True), topic)
     return _chat("Language?", _noise(rng, row + ". " + _note(rng, library, lang), cased=True), LANGUAGES[lang])

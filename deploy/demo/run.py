@@ -19,7 +19,7 @@ from deploy.demo import summary, tickets
 from deploy.demo.stage import Stage, StageError
 from deploy.demo.traffic import Tally, send
 
-BEFORE, AFTER, SUITE = 1400, 800, 400
+BEFORE, AFTER, SUITE = 2000, 800, 400
 SEEDS = {"before": 11, "after": 23, "suite": 37}
 CLIENTS = 6
 RECIPE = """\
@@ -28,7 +28,7 @@ base: {base}
 data: dataset
 quantization: {quantization}
 lora: {{r: 16, alpha: 32, dropout: 0.0, target_modules: all-linear, rslora: false}}
-train: {{epochs: 6, batch_size: 8, gradient_accumulation: 1, learning_rate: 0.002, max_length: 512, packing: false, seed: 7}}
+train: {{epochs: 4, batch_size: 8, gradient_accumulation: 1, learning_rate: 0.003, max_length: 512, packing: false, seed: 7}}
 output: adapters/support-triage
 """
 

@@ -94,7 +94,7 @@ class Stage:
         if not sys.stdin.isatty():
             self._line("", "OPENAI_API_KEY is set, but nobody can be asked here: using the sandbox provider", "\n")
             return False
-        question = "OPENAI_API_KEY is set. Send about 2,600 small requests to real OpenAI (well below one dollar) and train on the answers? [y/N] "
+        question = "OPENAI_API_KEY is set. Send about 3,200 small requests to real OpenAI (well below one dollar) and train on the answers? [y/N] "
         return input(question).strip().lower() == "y"
 
     def environment(self) -> dict[str, str]:

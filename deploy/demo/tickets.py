@@ -161,14 +161,14 @@ def _mail(rng: random.Random, wording: Wording) -> tuple[str, str, tuple[str, ..
         return _hostile(rng, wording)
     facts = _facts(rng)
     text, tags = _letter(rng, wording, facts)
-    text, mess = _mess(rng, text)
+    text, mess = soil(rng, text)
     if len(facts.intents) > 1:
         tags.append("several")
     return text, gold(facts, text), (facts.lang, *tags, *mess)
 
 
 def _facts(rng: random.Random) -> Facts:
-    count = 1 if (dice := rng.random()) < 0.7 else 2 if dice < 0.96 else 3
+    count = 1 if (dice := rng.random()) < 0.85 else 2 if dice < 0.98 else 3
     # "other" (praise, spam) only stands alone: beside a request it would be small talk.
     intents = rng.sample(INTENTS[:-1], count) if count > 1 else [rng.choice(INTENTS)]
     lang = rng.choices(LANGUAGES, (4, 2, 2, 2))[0]
@@ -189,7 +189,7 @@ def _hostile(rng: random.Random, wording: Wording) -> tuple[str, str, tuple[str,
     else:
         lang = rng.choice(LANGUAGES)
         tag, patterns = "insult", wording[lang]["insult"]
-    text, mess = _mess(rng, _say(rng, wording, lang, rng.choice(patterns)))
+    text, mess = soil(rng, expand(rng, wording, lang, rng.choice(patterns)))
     return text, gold(Facts(("other",), False, False, lang), text), (lang, tag, *mess)
 
 
@@ -199,7 +199,7 @@ def _letter(rng: random.Random, wording: Wording, facts: Facts) -> tuple[str, li
     tags: list[str] = []
 
     def say(part: str) -> str:
-        return _say(rng, wording, facts.lang, rng.choice(words[part]))
+        return expand(rng, wording, facts.lang, rng.choice(words[part]))
 
     body = [say(intent) for intent in facts.intents]
     cues = [part for part in ("urgent", "relaxed") if getattr(facts, part)]
@@ -207,7 +207,7 @@ def _letter(rng: random.Random, wording: Wording, facts: Facts) -> tuple[str, li
     for part in cues + extras:
         body.insert(rng.randint(0, len(body)), say(part))
     if rng.random() < 0.03:
-        body.insert(rng.randint(0, len(body)), _say(rng, wording, "en", rng.choice(wording["any"]["injection"])))
+        body.insert(rng.randint(0, len(body)), expand(rng, wording, "en", rng.choice(wording["any"]["injection"])))
         tags.append("injection")
     tags += [part for part in (*cues, *extras) if part != "chat"]
     text = "".join(part if part.endswith("?") else part + rng.choice([".", ".", "!", ""]) for part in _spaced(body))
@@ -228,7 +228,7 @@ def _spaced(parts: Sequence[str]) -> list[str]:
     return [part if number == 0 else " " + part for number, part in enumerate(parts)]
 
 
-def _say(rng: random.Random, wording: Wording, lang: str, pattern: str) -> str:
+def expand(rng: random.Random, wording: Wording, lang: str, pattern: str) -> str:
     """Expand a pattern: inner choices first, then slots."""
     while (found := _CHOICE.search(pattern)) is not None:
         pattern = pattern[: found.start()] + rng.choice(found.group(1).split("|")) + pattern[found.end() :]
@@ -253,10 +253,10 @@ def _fill(rng: random.Random, wording: Wording, lang: str, slot: str) -> str:
     return numbers[slot]()
 
 
-def _mess(rng: random.Random, text: str) -> tuple[str, tuple[str, ...]]:
+def soil(rng: random.Random, text: str) -> tuple[str, tuple[str, ...]]:
     """Real-life damage to letters; digits stay as they are. Returns the text and its tags."""
     tags: list[str] = []
-    if rng.random() < 0.25 and (slips := re.sub(r"[^\W\d_]{4,}", lambda word: _typo(rng, word.group()), text)) != text:
+    if rng.random() < 0.15 and (slips := re.sub(r"[^\W\d_]{4,}", lambda word: _typo(rng, word.group()), text)) != text:
         text = slips
         tags.append("typos")
     if rng.random() < 0.1 and (plain := text.translate(_PLAIN)) != text:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from deploy.demo import corpus
-from deploy.demo.tickets import generate
+from deploy.demo.tickets import INTENTS, PRIORITIES, generate
 
 BASE = Path(__file__).resolve().parents[2] / "deploy/demo/base"
 CHAT = [
@@ -55,13 +55,12 @@ def test_shape_suits_four_bits_and_the_servers() -> None:
 
 
 def test_no_exercise_teaches_the_demos_task() -> None:
-    """Schooling never asks for the demo's fields, answers with its keys or shows one of its mails."""
-    lessons = list(itertools.islice(corpus.exercises(corpus.load_library(), 1), 5000))
-    mails = {ticket.text.casefold() for ticket in generate(3000, 1) if len(ticket.text) > 12}
-    for system, user, assistant in lessons:
+    """Schooling has the sentences of the mails and what they are about, never the demo's form, its labels as answers, or what counts first."""
+    labels = "|".join((*INTENTS, *PRIORITIES))
+    for system, _, assistant in itertools.islice(corpus.exercises(corpus.load_library(), 1), 5000):
         assert not re.search(r"\b(intent|priority|lang|triage)\b", system["content"])
-        assert not re.search(r'"(intent|priority|order|lang)":', assistant["content"])
-        assert user["content"].casefold() not in mails
+        assert not re.search(r'"(intent|priority|lang)":', assistant["content"])
+        assert not re.search(rf':"({labels})"', assistant["content"])
 
 
 def test_exercises_are_the_same_for_the_same_seed() -> None:
