@@ -79,7 +79,8 @@ def test_exercise_forms_are_right() -> None:
             continue
         forms += 1
         answer = json.loads(assistant["content"])
-        assert list(answer) == system["content"].rsplit(":", 1)[1].strip(" .").split(", ")
+        asked = system["content"].rsplit(":", 1)[1].strip(" .").split(", ")
+        assert list(answer) == [name.partition(" (")[0] for name in asked]  # a key may be called otherwise: "need (topic)"
         for key, value in answer.items():
             if key.startswith("number") and value is not None:
                 assert len(value) == int(key.removeprefix("number"))
