@@ -13,7 +13,7 @@ from deploy.demo.tickets import LANGUAGES as CODES
 from deploy.demo.tickets import expand, load_wording, soil
 
 NAMES = dict(zip(CODES, ("English", "German", "Spanish", "French"), strict=True))
-# What the parts of the phrase book are about; a list where its patterns differ.
+# What the parts of the phrase book are about; several where its patterns differ.
 MATTERS: dict[str, tuple[str, ...]] = {
     "damaged": ("damage",),
     "delivery": ("parcels",),
@@ -22,9 +22,9 @@ MATTERS: dict[str, tuple[str, ...]] = {
     "invoice": ("documents",),
     "account": ("access",),
     "question": ("goods",),
-    "other": ("praise", "advertising", "jobs", "chatter"),
+    "other": ("praise", "advertising", "jobs"),
     "insult": ("insults",),
-    "urgent": ("hurry", "hurry", "court", "danger"),
+    "urgent": ("hurry",),
     "relaxed": ("calm",),
 }
 ASKS = ("Fill the form:", "JSON only:", "Read the text. Give JSON:", "JSON:", "Reply with JSON:")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from types import ModuleType
 
 import pytest
 
+from serving.client import Client
 from tests.serving.servers import FAKE
 
 
@@ -40,3 +41,11 @@ def server() -> Iterator[Callable[[], str]]:
         made.shutdown()
         thread.join()
         made.server_close()
+
+
+@pytest.fixture
+async def client(server: Callable[[], str]) -> AsyncIterator[Client]:
+    """Our client of such a stand-in."""
+    made = Client(server())
+    yield made
+    await made.aclose()

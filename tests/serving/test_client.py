@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import httpx
@@ -17,15 +16,6 @@ from serving.client import Card, Client
 from serving.process import free_port
 from serving.verify import verify
 from tests.serving.making import make_adapter, probes
-
-Start = Callable[..., str]
-
-
-@pytest.fixture
-async def client(server: Start) -> AsyncIterator[Client]:
-    made = Client(server())
-    yield made
-    await made.aclose()
 
 
 async def test_health_models_and_a_token(client: Client) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +13,6 @@ from router.errors import UpstreamError, UpstreamRefused
 from serving.client import Client
 from serving.parity import check, first_difference, read_conversations
 from tests.serving.making import conversation, probes
-
-Start = Callable[..., str]
-
-
-@pytest.fixture
-async def client(server: Start) -> AsyncIterator[Client]:
-    made = Client(server())
-    yield made
-    await made.aclose()
 
 
 def recorded(directory: Path, *conversations: dict[str, Any]) -> Path:
