@@ -7,6 +7,8 @@ BIN := $(VENV)/bin
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest
+# Most fast tests wait for sockets and processes: one worker more than there are cores.
+WORKERS ?= $(shell echo $$(($$(nproc) + 1)))
 COVERAGE := $(BIN)/python -m coverage
 
 .PHONY: help install demo test lint fast browser-tests engine-tests coverage proof bench clean
@@ -36,7 +38,7 @@ lint: install
 
 fast: install  ## tests without torch, vLLM or a browser
 	@rm -f .coverage .coverage.*
-	@$(COVERAGE) run -m pytest -q -m "not torch and not vllm and not browser and not proof and not gpu"
+	@$(COVERAGE) run -m pytest -q -n $(WORKERS) -m "not torch and not vllm and not browser and not proof and not gpu"
 
 browser-tests: install  ## the dashboard in a real Chromium
 	@command -v chromium >/dev/null || { echo "installing Debian's chromium"; (apt-get update && apt-get install -y --no-install-recommends chromium) >/tmp/breakeven-chromium.log 2>&1 || { tail -5 /tmp/breakeven-chromium.log; echo "install a chromium and run again"; exit 1; }; }

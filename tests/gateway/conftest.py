@@ -14,7 +14,9 @@ from gateway.app import Options
 from tests.gateway.live_gateway import LiveGateway
 from tests.gateway.upstream_server import UpstreamServer
 
-TIMEOUTS = {"connect_ms": 1000, "first_token_ms": 400, "idle_ms": 400, "total_ms": 5000}
+# Patient: a slow machine is no fault of a provider. Tests about silence use the route `hasty`.
+TIMEOUTS = {"connect_ms": 5000, "first_token_ms": 10_000, "idle_ms": 10_000, "total_ms": 20_000}
+HASTY = {**TIMEOUTS, "first_token_ms": 1000, "idle_ms": 1000}
 
 
 def provider(server: UpstreamServer, **more: Any) -> dict[str, Any]:
@@ -26,12 +28,13 @@ def price(owner: str, model: str, entered: str = "1", made: str = "2") -> dict[s
 
 
 def two_providers(first: UpstreamServer, second: UpstreamServer, **route: Any) -> dict[str, Any]:
-    """Route `r`: `one/m` is cheaper and goes first, `two/m` is what it falls over to."""
+    """Route `r`: `one/m` is cheaper and goes first, `two/m` is what it falls over to. Route `hasty` is the same with less patience."""
+    both = [{"provider": "one", "model": "m"}, {"provider": "two", "model": "m"}]
     return {
         "server": {"default_provider": "one"},
         "providers": {"one": provider(first), "two": provider(second)},
         "prices": [price("one", "m"), price("two", "m", "10", "20")],
-        "routes": {"r": {"candidates": [{"provider": "one", "model": "m"}, {"provider": "two", "model": "m"}], "timeouts": TIMEOUTS, **route}},
+        "routes": {"r": {"candidates": both, "timeouts": TIMEOUTS, **route}, "hasty": {"candidates": both, "timeouts": HASTY, **route}},
     }
 
 

@@ -32,7 +32,7 @@ def test_health_ready_and_models(client: httpx.Client) -> None:
     assert client.head("/healthz").status_code == 200
     listing = client.get("/v1/models")
     assert listing.json()["object"] == "list"
-    assert [(model["id"], model["object"], model["owned_by"]) for model in listing.json()["data"]] == [("r", "model", "breakeven")]
+    assert [(model["id"], model["object"], model["owned_by"]) for model in listing.json()["data"]] == [(route, "model", "breakeven") for route in ("r", "hasty")]
     assert listing.headers["x-request-id"].startswith("req_")
     assert client.get("/v1/models/r").json()["id"] == "r"
     assert client.get("/v1/models/one/m").json()["owned_by"] == "one"
@@ -156,7 +156,7 @@ def test_keys_and_scopes(client: httpx.Client, pair: LiveGateway, upstream: Upst
 
     with writing(pair.database) as conn:
         keys.revoke(conn, keys.listed(conn)[0].id, time.time())
-    deadline = time.monotonic() + 1.0
+    deadline = time.monotonic() + 10
     while client.post("/v1/chat/completions", json={"model": "r", "messages": MESSAGES}, headers=headers).status_code == 200:
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -241,7 +241,7 @@ def test_pass_through_has_an_end(client: httpx.Client, pair: LiveGateway, upstre
     monkeypatch.setattr("gateway.passthrough._TIMEOUT_MS", 9000.0)
     with socket.create_connection(("127.0.0.1", pair.port)) as raw:
         raw.sendall(b"GET /v1/files HTTP/1.1\r\nhost: x\r\n\r\n")
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 20
         while len(upstream.seen) < 2 and time.monotonic() < deadline:
             time.sleep(0.005)
         pair.call(lambda: [task.cancel() for task in asyncio.all_tasks() if "run_asgi" in str(task.get_coro())])
@@ -268,7 +268,7 @@ def test_pass_through_follows_the_client(pair: LiveGateway, upstream: UpstreamSe
     upstream.script(waits)
     with socket.create_connection(("127.0.0.1", pair.port)) as raw:
         raw.sendall(b"GET /v1/files HTTP/1.1\r\nhost: x\r\n\r\n")
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 20
         while not upstream.seen and time.monotonic() < deadline:
             time.sleep(0.005)
     assert upstream.seen[0].closed.wait(2)

@@ -24,7 +24,7 @@ MESSAGES = [{"role": "user", "content": "hi"}]
 
 
 def until(true: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 2
+    deadline = time.monotonic() + 10
     while not true():
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -69,7 +69,7 @@ def test_the_least_busy_replica_answers(start: Callable[..., LiveGateway], upstr
 
     upstream.script(slow)
     gateway.run(gateway.app.gateway.fleet.refresh(force=True))
-    with httpx.Client(base_url=gateway.url, timeout=1) as client:
+    with httpx.Client(base_url=gateway.url, timeout=2) as client:
         import threading
 
         def first() -> None:
@@ -190,7 +190,7 @@ def test_a_reload_is_whole(pair: LiveGateway, client: httpx.Client, upstream: Up
         thread = threading.Thread(target=lambda: results.append(other.post("/v1/chat/completions", json={"model": "one/m", "messages": MESSAGES})))
         thread.start()
         until(lambda: upstream.seen)
-        del config["routes"]["r"]
+        config["routes"].clear()
         config["routes"]["s"] = {"candidates": [{"provider": "two", "model": "m"}]}
         path.write_text(json.dumps(config))
         assert client.post("/admin/reload").status_code == 200

@@ -254,8 +254,9 @@ async def test_paths_are_translated_for_a_server_elsewhere(world: World, server:
     await client.aclose()
 
 
-async def test_a_server_in_trouble_refuses_nothing(world: World, server: Start) -> None:
+async def test_a_server_in_trouble_refuses_nothing(world: World, server: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the server itself fails, versions keep their state and it is tried again; the replica is not announced."""
+    monkeypatch.setattr(replica_module, "UNHEALTHY_AFTER", 1000)  # the reconciler sees it, not the watch
     one = await world.replica(server())
     world.ask("load", world.add(status=500))
     async with httpx.AsyncClient() as http:
