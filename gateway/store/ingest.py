@@ -21,7 +21,8 @@ from typing import BinaryIO
 from sqlalchemy import Connection, Engine, delete, select
 from sqlalchemy.exc import DatabaseError, DataError, IntegrityError, InterfaceError
 
-from gateway.store import bulk, captures, decisions, exchanges, gpu, records, segments, shape
+from gateway.store import bulk, captures, decisions, exchanges, gpu, records, responses, segments, shape
+from gateway.store.responses import Stored
 from gateway.store.segments import Segment
 from gateway.store.tables import open_admits, spool_offsets
 from router.errors import LedgerError, StateError
@@ -44,6 +45,7 @@ class _Batch:
     header: records.Header
     admits: dict[str, records.Admit] = field(default_factory=dict)
     snapshots: list[records.SnapshotBody] = field(default_factory=list)
+    responses: list[Stored] = field(default_factory=list)
     settles: list[records.Settle] = field(default_factory=list)
     lines: list[bytes] = field(default_factory=list)
     damaged: list[bytes] = field(default_factory=list)
@@ -242,6 +244,8 @@ def _parse(piece: bytes, header: records.Header, end: int) -> _Batch:
                 batch.admits[record.id] = record
             case records.SnapshotBody():
                 batch.snapshots.append(record)
+            case Stored():
+                batch.responses.append(record)
             case records.Header():
                 pass
     return batch
@@ -250,6 +254,7 @@ def _parse(piece: bytes, header: records.Header, end: int) -> _Batch:
 def _insert(conn: Connection, batch: _Batch) -> list[int]:
     """Store a batch; which of its settles cannot be stored. For those an `interrupted` row stands, so that each admitted request has one."""
     decisions.insert_snapshots(conn, batch.snapshots)
+    responses.insert(conn, batch.responses)
     kept = decisions.keep_shape(conn, batch.header.decision)
     try:
         with conn.begin_nested():

@@ -5,8 +5,9 @@ One record is one line, so that a torn or damaged record costs that record alone
     <crc32, 8 hex digits> <kind><TAB><field><TAB><field>…<LF>
 
 The checksum covers everything between its blank and the line feed. Fields are JSON (orjson escapes tabs and line feeds inside strings). Kinds:
-H header, A admit, P snapshot (a policy input, written before the first decision that names it), S settle. Exchanges and decisions are arrays whose
-names the header has (shape.py), so that newer code reads older files; a file whose header says a higher FORMAT is left alone.
+H header, A admit, P snapshot (a policy input, written before the first decision that names it), R a stored answer of /v1/responses, S settle.
+Exchanges and decisions are arrays whose names the header has (shape.py), so that newer code reads older files; a file whose header says a higher FORMAT
+is left alone.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import orjson
 
 from gateway.store import shape
 from gateway.store.captures import Capture
+from gateway.store.responses import Stored
 from router.types import Decision, Exchange
 
 FORMAT = 1
@@ -75,7 +77,7 @@ class Settle:
     capture: Capture | None
 
 
-Record = Header | Admit | SnapshotBody | Settle
+Record = Header | Admit | SnapshotBody | Settle | Stored
 
 
 def header() -> bytes:
@@ -91,6 +93,11 @@ def admit(record: Admit) -> bytes:
 def snapshot(digest: str, body: Mapping[str, object]) -> bytes:
     """The line of a snapshot."""
     return _line(b"P", _json(digest), _json(body))
+
+
+def stored(item: Stored) -> bytes:
+    """The line of a stored answer."""
+    return _line(b"R", _json(item))
 
 
 def settle(exchange: Exchange, decision: Decision | None, capture: Capture | None) -> bytes:
@@ -118,6 +125,8 @@ def decode(line: bytes, names: shape.Names = shape.EXCHANGE) -> Record:
             return Admit(*orjson.loads(fields[0]))
         if kind == b"P":
             return SnapshotBody(orjson.loads(fields[0]), fields[1].decode())
+        if kind == b"R":
+            return Stored(**orjson.loads(fields[0]))
         if kind == b"H":
             return Header(**orjson.loads(fields[0]))
     except (TypeError, IndexError, KeyError) as error:
@@ -166,6 +175,6 @@ def _mended(value: object) -> object:
         return {_mended(str(key)): _mended(item) for key, item in value.items()}
     if isinstance(value, list | tuple | frozenset):
         return [_mended(item) for item in (sorted(value) if isinstance(value, frozenset) else value)]
-    if isinstance(value, Capture):
+    if isinstance(value, Capture | Stored):
         return {field.name: _mended(getattr(value, field.name)) for field in dataclasses.fields(value)}
     return value if value is None or isinstance(value, int | float) else str(value)

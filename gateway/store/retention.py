@@ -1,4 +1,6 @@
-"""Forgetting: captures after their route's days, ledger rows after the installation's. Deletes in chunks, so that nobody waits for the write lock.
+"""Forgetting: captures after their route's days, conversations of /v1/responses after thirty, ledger rows after the installation's.
+
+Deletes in chunks, so that nobody waits for the write lock.
 
 Here: what is too old. Not here: the deleting itself, which is each table's own writer's.
 """
@@ -11,7 +13,7 @@ from functools import partial
 
 from sqlalchemy import Engine
 
-from gateway.store import captures, decisions, exchanges
+from gateway.store import captures, decisions, exchanges, responses
 from serving.database import reading, writing
 
 # For captures of routes that are not (or no longer) in the configuration.
@@ -22,11 +24,12 @@ _DAY_S = 86400.0
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """How many rows of each kind were deleted."""
+    """How many rows of each kind were deleted; of `responses` whole conversations."""
 
     captures: int
     exchanges: int
     decisions: int
+    responses: int = 0
 
 
 def sweep(engine: Engine, now: float, capture_days: Mapping[str, float], ledger_days: float | None = None, chunk: int = CHUNK) -> Swept:
@@ -37,13 +40,17 @@ def sweep(engine: Engine, now: float, capture_days: Mapping[str, float], ledger_
     for route in routes:
         days = DEFAULT_CAPTURE_DAYS if route is None else capture_days.get(route, DEFAULT_CAPTURE_DAYS)
         swept += _all(engine, chunk, partial(captures.delete_before, route=route, before=now - days * _DAY_S))
+    talks = _all(engine, chunk, partial(responses.delete_before, before=now - responses.KEEP_DAYS * _DAY_S))
+    with writing(engine) as conn:
+        talks += responses.delete_beyond(conn)
     if ledger_days is None:
-        return Swept(swept, 0, 0)
+        return Swept(swept, 0, 0, talks)
     before = now - ledger_days * _DAY_S
     return Swept(
         captures=swept,
         exchanges=_all(engine, chunk, partial(exchanges.delete_before, before=before)),
         decisions=_all(engine, chunk, partial(decisions.delete_before, before=before)),
+        responses=talks,
     )
 
 

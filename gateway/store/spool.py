@@ -20,6 +20,7 @@ from pathlib import Path
 
 from gateway.store import records, segments
 from gateway.store.captures import Capture
+from gateway.store.responses import Stored
 from router.errors import LedgerError
 from router.types import Decision, Exchange
 
@@ -91,6 +92,11 @@ class Spool:
             self._known.add(digest)
             self._pending.append(records.snapshot(digest, body))
             self.flush()
+
+    def keep(self, item: Stored) -> None:
+        """Write a stored answer of /v1/responses, before its client has all of it."""
+        self._pending.append(records.stored(item))
+        self.flush()
 
     def flush(self) -> int:
         """Try again to write what the disk refused; how many records are still in memory. Nothing to do in the normal case."""

@@ -117,6 +117,22 @@ captures = Table(
     Index("ix_captures_route_time", "route", "time", "exchange_id"),
 )
 
+# Written by gateway/store/responses.py. Translated answers of /v1/responses, for `previous_response_id`. `root` is the id its conversation began with.
+responses = Table(
+    "responses",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("time", Double, nullable=False),
+    Column("key_id", String),
+    Column("root", String, nullable=False),
+    Column("previous_id", String),
+    Column("input", Text, nullable=False),
+    Column("response", Text, nullable=False),
+    Column("deleted", Boolean, nullable=False),
+    Index("ix_responses_root_time", "root", "time"),
+    Index("ix_responses_key_id_root", "key_id", "root"),
+)
+
 # Written by gateway/store/keys.py. The secret itself is nowhere: only its SHA-256.
 keys = Table(
     "keys",
