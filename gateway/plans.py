@@ -10,7 +10,7 @@ from gateway.config.models import CandidateConfig, CaptureConfig, Config, Engine
 from gateway.prices import PriceBook
 from gateway.transcript import Rename
 from gateway.view import Backend, Facts, FleetView, RoutePlan
-from router.capability import HOSTED, engine_takes
+from router.capability import engine_takes, provider_takes
 from router.naming import EVERYTHING, Target, backend_name, parse
 from router.record import digest, to_dict
 from router.types import Candidate, Kind, Slo, Snapshot, Stage
@@ -126,7 +126,7 @@ class _Maker:
             model=model,
             price=price,
             context_tokens=self.prices.context_tokens(model, name, provider.kind),
-            takes=HOSTED,
+            takes=provider_takes(provider.kind),
             sandbox=provider.sandbox,
         )
         base = str(provider.base_url)

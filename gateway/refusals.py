@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gateway.http_errors import context_too_long
 from gateway.view import RoutePlan
+from router.capability import remedy
 from router.errors import LimitError, RequestError
 from router.types import Decision
 
@@ -31,7 +32,11 @@ def no_candidate(decision: Decision, plan: RoutePlan, now: float) -> RequestErro
     lacking = [drop.removeprefix("capability:") for drop in drops if drop.startswith("capability:")]
     if lacking:
         what = ", ".join(sorted(set(lacking)))
-        return RequestError(f"No candidate of {name!r} supports what the request asks for: {what}.", param=lacking[0], code="unsupported_parameter")
+        message = f"No candidate of {name!r} supports what the request asks for: {what}."
+        known = remedy(lacking[0])
+        if known is not None:
+            message += f" It needs a provider that has the Responses API itself (kind openai or azure) on this route; or {known[1]}."
+        return RequestError(message, param=known[0] if known is not None else lacking[0], code="unsupported_parameter")
     return _unavailable(f"No candidate of {name!r} may answer ({_listed(decision) or 'there is none'}).", None)
 
 

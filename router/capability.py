@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
+from router import responses
+
 Endpoint = Literal["chat", "completions", "embeddings", "responses"]
 
 
@@ -49,18 +51,22 @@ TABLE: tuple[Capability, ...] = (
     Capability("suffix", True, False, "vLLM takes it for the few models made to fill in the middle only"),
     Capability("best_of", True, False, "vLLM ignores `best_of`"),
     Capability("embeddings", True, False, "a generating base is no embedding model"),
-    Capability("responses", True, False, "conversation state and built-in tools live with the provider"),
+    Capability("responses", True, True, "where a backend has chat only, the gateway translates"),
+    *(Capability(name, True, False, why) for name, (why, _, _) in responses.NATIVE.items()),
 )
 
 HOSTED: frozenset[str] = frozenset(row.name for row in TABLE if row.hosted)
 VLLM: frozenset[str] = frozenset(row.name for row in TABLE if row.vllm)
 REASONS: Mapping[str, str] = {row.name: row.reason for row in TABLE}
+# What takes the Responses API itself: an answer there keeps its state with the provider.
+NATIVE: frozenset[str] = frozenset(responses.NATIVE)
+_SPEAKERS = frozenset({"openai", "azure"})
 
 _NOTHING: frozenset[str] = frozenset()
 # Content part types of chat messages; text and refusal parts need nothing.
 _PARTS: Mapping[str, str] = {"image_url": "vision", "input_image": "vision", "input_audio": "audio", "file": "files", "input_file": "files"}
 _FORMATS: Mapping[str, str] = {"json_schema": "json_schema", "json_object": "json_object"}
-_ENDPOINTS: Mapping[str, str] = {"completions": "completions", "embeddings": "embeddings", "responses": "responses"}
+_ENDPOINTS: Mapping[str, str] = {"completions": "completions", "embeddings": "embeddings"}
 # Fields that need the capability of their own name whenever they are present and truthy.
 _BY_PRESENCE: Mapping[str, str] = {
     "functions": "functions",
@@ -94,6 +100,22 @@ def engine_takes(*, tool_calls: bool = True, vision: bool = False) -> frozenset[
     return takes | {"vision"} if vision else takes
 
 
+def speaks_responses(provider_kind: str) -> bool:
+    """Whether a provider of that kind has `/responses` itself; the others and engines are asked in chat's words."""
+    return provider_kind in _SPEAKERS
+
+
+def provider_takes(kind: str) -> frozenset[str]:
+    """What one provider takes."""
+    return HOSTED if speaks_responses(kind) else HOSTED - NATIVE
+
+
+def remedy(name: str) -> tuple[str, str] | None:
+    """(parameter, what the client can do) where a capability only the Responses API has is missing."""
+    found = responses.NATIVE.get(name)
+    return None if found is None else (found[1], found[2])
+
+
 def needs(body: Mapping[str, Any], endpoint: Endpoint | None = None) -> frozenset[str]:
     """What a request body asks of a backend. `endpoint` None: told from the body (`messages`, `prompt`; `input` alone reads as embeddings).
 
@@ -101,6 +123,8 @@ def needs(body: Mapping[str, Any], endpoint: Endpoint | None = None) -> frozense
     """
     found: set[str] = set()
     kind = endpoint or _told_from(body)
+    if kind == "responses":
+        return frozenset({"responses", *responses.needs(body)})
     if kind in _ENDPOINTS:
         found.add(_ENDPOINTS[kind])
     for field, value in body.items():

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.capability import HOSTED, REASONS, TABLE, VLLM, Endpoint, engine_takes, needs
+from router.capability import HOSTED, NATIVE, REASONS, TABLE, VLLM, Endpoint, engine_takes, needs, provider_takes, remedy, speaks_responses
 
 HELLO = [{"role": "user", "content": "Hello"}]
 WEATHER = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}}}
@@ -113,3 +113,14 @@ def test_an_engine_takes_what_it_was_started_with() -> None:
     assert engine_takes() == VLLM
     assert "tools" not in engine_takes(tool_calls=False)
     assert engine_takes(vision=True) == VLLM | {"vision"}
+
+
+def test_only_some_providers_have_the_responses_api() -> None:
+    """OpenAI and Azure have it; others take what chat can say; engines too. What is missing elsewhere has a remedy that names the parameter."""
+    assert provider_takes("openai") == provider_takes("azure") == HOSTED
+    assert provider_takes("compatible") == HOSTED - NATIVE
+    assert NATIVE.isdisjoint(VLLM)
+    assert "responses" in VLLM
+    assert [speaks_responses(kind) for kind in ("openai", "azure", "compatible", "")] == [True, True, False, False]
+    assert remedy("background") == ("background", "leave `background` out")
+    assert remedy("tools") is None
