@@ -207,3 +207,76 @@ open_admits = Table(
     Column("key_id", String),
     Index("ix_open_admits_generation", "generation"),
 )
+
+# Written by gateway/store/files.py. The content is on the disk of the host that took it (content.py); `key_id` NULL: uploaded while no key existed.
+files = Table(
+    "files",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("key_id", String),
+    Column("filename", String, nullable=False),
+    Column("purpose", String, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("expires_at", Double),
+    Index("ix_files_key_id_created_at", "key_id", "created_at", "id"),
+    Index("ix_files_expires_at", "expires_at"),
+)
+
+# Written by gateway/store/uploads.py. Files that come in parts; `file_seconds` is how long the file shall live, NULL: as its purpose has it.
+uploads = Table(
+    "uploads",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("key_id", String),
+    Column("filename", String, nullable=False),
+    Column("purpose", String, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("file_seconds", Integer),
+    Column("status", String, nullable=False),
+    Column("file_id", String),
+    Column("created_at", Double, nullable=False),
+    Column("expires_at", Double, nullable=False),
+    Index("ix_uploads_status_expires_at", "status", "expires_at"),
+)
+upload_parts = Table(
+    "upload_parts",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("upload_id", String, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Index("ix_upload_parts_upload_id", "upload_id"),
+)
+
+# Written by gateway/store/batches.py. `headers` are the wishes every line is sent with; `output_seconds` is how long the files it makes shall live.
+batches = Table(
+    "batches",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("key_id", String),
+    Column("endpoint", String, nullable=False),
+    Column("input_file_id", String, nullable=False),
+    Column("completion_window", String, nullable=False),
+    Column("metadata", JSON(none_as_null=True)),
+    Column("headers", JSON, nullable=False),
+    Column("output_seconds", Integer, nullable=False),
+    Column("status", String, nullable=False),
+    Column("errors", JSON(none_as_null=True)),
+    Column("output_file_id", String),
+    Column("error_file_id", String),
+    Column("total", Integer, nullable=False),
+    Column("completed", Integer, nullable=False),
+    Column("failed", Integer, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("expires_at", Double, nullable=False),
+    Column("in_progress_at", Double),
+    Column("finalizing_at", Double),
+    Column("completed_at", Double),
+    Column("failed_at", Double),
+    Column("expired_at", Double),
+    Column("cancelling_at", Double),
+    Column("cancelled_at", Double),
+    Index("ix_batches_key_id_created_at", "key_id", "created_at", "id"),
+    Index("ix_batches_status", "status"),
+)
