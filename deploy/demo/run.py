@@ -19,9 +19,10 @@ from deploy.demo import summary, tickets
 from deploy.demo.stage import Stage, StageError
 from deploy.demo.traffic import Tally, send
 
-BEFORE, AFTER, SUITE = 2000, 800, 400
+BEFORE, AFTER, SUITE = 2000, 700, 400
 SEEDS = {"before": 11, "after": 23, "suite": 37}
-CLIENTS = 6
+# The first half has a hosted provider to itself; in the second the clients share two cores with an engine.
+CLIENTS_BEFORE, CLIENTS_AFTER = 12, 6
 RECIPE = """\
 name: support-triage
 base: {base}
@@ -53,13 +54,13 @@ def material() -> dict[str, list[tickets.Ticket]]:
     return drawn
 
 
-def traffic(stage: Stage, batch: list[tickets.Ticket], label: str) -> Tally:
+def traffic(stage: Stage, batch: list[tickets.Ticket], label: str, clients: int) -> Tally:
     """Send a batch while a progress line moves."""
     tally = Tally()
 
     async def go() -> None:
         async with asyncio.TaskGroup() as group:
-            sending = group.create_task(send(stage.url, stage.key, batch, CLIENTS, tally))
+            sending = group.create_task(send(stage.url, stage.key, batch, clients, tally))
             while not sending.done():
                 await asyncio.sleep(0.5)
                 stage.progress(f"{label}: {tally.sent}/{len(batch)} sent, {tally.local} local, {tally.failed} failed, p50 {tally.percentile(0.5):.0f} ms")
@@ -74,7 +75,7 @@ def promote_under_traffic(stage: Stage, batch: list[tickets.Ticket]) -> Tally:
 
     async def go() -> None:
         async with asyncio.TaskGroup() as group:
-            group.create_task(send(stage.url, stage.key, batch, CLIENTS, tally))
+            group.create_task(send(stage.url, stage.key, batch, CLIENTS_AFTER, tally))
             await asyncio.sleep(1.0)
             await asyncio.to_thread(stage.breakeven, "adapters", "promote", "support-triage", "--version", "1", "--reason", "gate passed in the demo")
 
@@ -87,7 +88,7 @@ def loop(stage: Stage, quantization: str) -> dict[str, object]:
     drawn = material()
     stage.start(drawn)
     stage.say("traffic, first half: every request goes to the hosted model, there is no adapter yet")
-    before = traffic(stage, drawn["before"], "first half")
+    before = traffic(stage, drawn["before"], "first half", CLIENTS_BEFORE)
     boundary = time.time()
     stage.say("dataset from the captured traffic")
     stage.breakeven("dataset", "build", "--route", "support-triage", "--out", "dataset")
@@ -103,7 +104,7 @@ def loop(stage: Stage, quantization: str) -> dict[str, object]:
     stage.say("promoting under traffic")
     switch = promote_under_traffic(stage, drawn["after"][:100])
     stage.say("traffic, second half")
-    after = traffic(stage, drawn["after"][100:], "second half")
+    after = traffic(stage, drawn["after"][100:], "second half", CLIENTS_AFTER)
     stage.say("closing the books of the last minute")
     return summary.collect(stage, (before, switch, after), boundary)
 
