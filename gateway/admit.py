@@ -8,11 +8,13 @@ from time import perf_counter
 from gateway import auth, wire, wishes
 from gateway.asgi import Request, read_body
 from gateway.context import Gateway
+from gateway.responses.recall import recall
 from gateway.run import Run
 from gateway.store.keys import Key
 from gateway.view import FleetView, RoutePlan
 from gateway.wire import Ask, Endpoint
 from gateway.wishes import Wishes
+from router.capability import NATIVE
 from router.errors import LedgerError, LimitError, RequestError
 from router.split import bucket
 from router.types import Features
@@ -31,6 +33,8 @@ async def admit(gateway: Gateway, endpoint: Endpoint, request: Request) -> Run:
     raw, waited_s = await body_of(request)
     ask = wire.parse(raw, endpoint)
     plan = _plan(gateway, view, key, ask, asked)
+    if endpoint == "responses":
+        ask = await recall(gateway, key, ask)
     wanted = wire.features(ask, asked.slo_ms)
     hold = gateway.limits.reserve(key, plan.route, _expected_tokens(wanted), now)
     try:
@@ -84,8 +88,10 @@ def _expected_tokens(wanted: Features) -> int:
 
 def _captures(plan: RoutePlan, ask: Ask, asked: Wishes, wanted: Features) -> bool:
     """Whether this conversation is in the route's sample; all its turns are, or none."""
-    if plan.route is None or plan.pinned or asked.no_capture or ask.endpoint != "chat" or plan.capture.sample <= 0.0:
+    if plan.route is None or plan.pinned or asked.no_capture or "messages" not in ask.conversation or plan.capture.sample <= 0.0:
         return False
+    if ask.chat is not None and not NATIVE.isdisjoint(wanted.needs):
+        return False  # chat has no words for all of it
     return plan.capture.sample >= 1.0 or bucket(wanted.conversation, f"capture:{plan.route}") < plan.capture.sample * 100.0
 
 

@@ -15,6 +15,7 @@ import orjson
 
 from gateway.guard import Guard
 from gateway.http_errors import is_content_filter, said
+from gateway.responses.dialect import Dialect, dialect_of
 from gateway.sse import Meter
 from gateway.transcript import Transcript
 from gateway.upstream import Answer
@@ -83,17 +84,19 @@ async def begin(run: Run, call: Call, guard: Guard, patience_ms: float) -> None:
     """Call and wait, at most `patience_ms`. UpstreamError when there will be no answer; a deadline or a client that left comes as a cancellation."""
     ask, backend = run.ask, call.backend
     headers = {**backend.headers, "content-type": "application/json", "accept": "text/event-stream" if ask.stream else "application/json"}
-    body = upstream_body(ask, backend.names[call.base])
+    dialect = dialect_of(run, call) if ask.endpoint == "responses" else None
+    path, model = PATHS[ask.endpoint] if dialect is None else dialect.path, backend.names[call.base]
+    body = upstream_body(ask, model) if dialect is None else dialect.body(model)
     guard.expect("first_token", patience_ms)
-    answer = await run.gateway.upstream.post(call.name, call.base + PATHS[ask.endpoint], headers, body, run.plan.timeouts.connect_ms)
+    answer = await run.gateway.upstream.post(call.name, call.base + path, headers, body, run.plan.timeouts.connect_ms)
     call.answer, call.status = answer, answer.status
     if not 200 <= answer.status < 300:
         raise await _refused(call, answer, run.gateway.clock())
     if ask.stream and answer.headers.get("content-type", "").startswith("text/event-stream"):
-        call.meter = Meter(hide_usage=ask.hides_usage, keep_text=run.keep_text, rename=backend.rename)
+        call.meter = Meter(hide_usage=ask.hides_usage, keep_text=run.keep_text, rename=backend.rename) if dialect is None else dialect.meter()
         await _first_token(call, answer, call.meter)
     else:
-        await _whole(call, answer, keep_text=run.keep_text)
+        await _whole(call, answer, dialect, keep_text=run.keep_text)
     guard.relax()
 
 
@@ -103,9 +106,14 @@ def falls_over(error: UpstreamError) -> bool:
         return error.phase != "total"
     if not isinstance(error, UpstreamRefused):
         return True
-    if is_content_filter(error.body):
+    if is_content_filter(error.body) or is_lost_conversation(error.body):
         return False
     return error.status in {401, 402, 403, 404, 407, 408, 425, 429} or error.status >= 500 or error.status < 400
+
+
+def is_lost_conversation(body: bytes) -> bool:
+    """Whether a provider does not know the `previous_response_id`: it may be another's, and is no failure of this one."""
+    return b"previous_response_not_found" in body[:2000]
 
 
 async def _first_token(call: Call, answer: Answer, meter: Meter) -> None:
@@ -123,7 +131,7 @@ async def _first_token(call: Call, answer: Answer, meter: Meter) -> None:
     call.held = b"".join(held)
 
 
-async def _whole(call: Call, answer: Answer, *, keep_text: bool) -> None:
+async def _whole(call: Call, answer: Answer, dialect: Dialect | None, *, keep_text: bool) -> None:
     body = await answer.body(_MOST_ANSWER_BYTES)
     try:
         parsed = orjson.loads(body)
@@ -131,13 +139,16 @@ async def _whole(call: Call, answer: Answer, *, keep_text: bool) -> None:
         raise UpstreamError(f"{call.name} sent an answer that is not JSON", code="upstream_malformed") from None
     if not isinstance(parsed, dict):
         raise UpstreamError(f"{call.name} sent an answer that is not a JSON object", code="upstream_malformed")
-    if parsed.get("error") and "choices" not in parsed and "data" not in parsed:
+    if parsed.get("error") and "choices" not in parsed and "data" not in parsed and not (dialect is not None and dialect.stands(parsed)):
         raise UpstreamError(f"{call.name} failed inside its answer: {said(body)[0]}", code="upstream_stream_error")
     call.usage = usage_of(parsed.get("usage"))
     tier = parsed.get("service_tier")
     call.service_tier = tier if isinstance(tier, str) else None
     _read_choices(call, parsed.get("choices"), keep_text=keep_text)
-    call.held = body if call.backend.rename is None else call.backend.rename.apply(body)
+    if dialect is not None:
+        call.held = dialect.whole(call, parsed, body)
+    else:
+        call.held = body if call.backend.rename is None else call.backend.rename.apply(body)
 
 
 def _read_choices(call: Call, choices: Any, *, keep_text: bool) -> None:

@@ -23,8 +23,10 @@ What the admin API and the dashboard may use of it:
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from gateway.responses.memory import Memory
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -55,3 +57,4 @@ class Gateway:
     clock: Callable[[], float]
     started: float
     reload: Callable[[], Awaitable[Config]]
+    responses: Memory = field(default_factory=Memory)

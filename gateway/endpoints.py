@@ -13,6 +13,7 @@ from gateway import auth, exchange, http_errors, openai_models, passthrough
 from gateway.asgi import Broken, ClientGone, Receive, Request, Scope, Send, answer
 from gateway.context import Gateway
 from gateway.metrics import CONTENT_TYPE
+from gateway.responses import resource
 from gateway.store.keys import Key
 from router.errors import AuthError, BreakevenError, LimitError, RequestError
 
@@ -31,6 +32,7 @@ class Endpoints:
             "/v1/chat/completions": (frozenset({"POST"}), lambda request: exchange.serve(gateway, "chat", request)),
             "/v1/completions": (frozenset({"POST"}), lambda request: exchange.serve(gateway, "completions", request)),
             "/v1/embeddings": (frozenset({"POST"}), lambda request: exchange.serve(gateway, "embeddings", request)),
+            "/v1/responses": (frozenset({"POST"}), lambda request: exchange.serve(gateway, "responses", request)),
             "/v1/models": (frozenset({"GET", "HEAD"}), self._models),
             "/healthz": (frozenset({"GET", "HEAD"}), self._health),
             "/readyz": (frozenset({"GET", "HEAD"}), self._ready),
@@ -44,6 +46,8 @@ class Endpoints:
             return found
         if path.startswith("/v1/models/"):
             return frozenset({"GET", "HEAD", "DELETE"}), self._model
+        if path.startswith(resource.PREFIX):
+            return frozenset({"GET", "POST", "DELETE"}), lambda request: resource.serve(self._gateway, request)
         return frozenset({"GET", "HEAD", "POST", "DELETE", "PUT", "PATCH"}), lambda request: passthrough.serve(self._gateway, request)
 
     async def serve(self, entry: tuple[frozenset[str], Handler], scope: Scope, receive: Receive, send: Send) -> None:

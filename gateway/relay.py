@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from gateway.answer import head
 from gateway.asgi import ClientGone, Send, answer, send_body, send_start
-from gateway.sse import Meter, error_event
+from gateway.sse import Meter
 from router.errors import UpstreamError
 from router.types import Outcome
 
@@ -51,7 +51,7 @@ async def send_stream(run: Run, call: Call, guard: Guard, send: Send) -> None:
         run.outcome = Outcome.UPSTREAM_ERROR
         call.error = failure.code if failure is not None else "upstream_stream_error" if meter.error else "upstream_cut"
         said = failure.message if failure is not None else meter.error or "the stream ended before the answer did"
-        out += error_event(f"{call.name} broke off its answer: {said}. What came so far is incomplete.")
+        out += meter.broken(f"{call.name} broke off its answer: {said}. What came so far is incomplete.")
     guard.stop()
     await send_body(send, out, more=False)
     if meter.complete:

@@ -101,5 +101,5 @@ def _capture(run: Run) -> Capture | None:
     if not run.keep_text or run.outcome is not Outcome.OK or call is None or call.transcript is None:
         return None
     said = call.transcript
-    capture = Capture(run.id, run.plan.route, run.time, dict(run.ask.body), said.text, call.finish_reason, call.name, tuple(said.tool_calls))
+    capture = Capture(run.id, run.plan.route, run.time, dict(run.ask.conversation), said.text, call.finish_reason, call.name, tuple(said.tool_calls))
     return redacted(capture, run.plan.capture.redact)

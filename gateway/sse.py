@@ -87,15 +87,23 @@ class Meter:
             return b""
         rest, self._buffer, self._scan = self._buffer, b"", 0
         out = b""
-        if _payload(rest) is not None:
+        if payload_of(rest) is not None:
             kept = self._event(rest)
             out = kept.rstrip(b"\r\n") + b"\n\n" if kept else b""
             if self._whole:
                 self.error = None  # cut inside an event, but nothing of the answer was left to come
         if self.complete and not self.done:
             self.done = True
-            out += DONE
+            out += self._closing(DONE)
         return out
+
+    def broken(self, message: str) -> bytes:
+        """The last event of a stream that broke, for the client. No `[DONE]` follows it."""
+        return error_event(message)
+
+    def _closing(self, event: bytes) -> bytes:
+        """What the client gets for `[DONE]`."""
+        return event
 
     def _over(self) -> bool:
         return self.done or self.error is not None
@@ -106,12 +114,12 @@ class Meter:
 
     def _event(self, event: bytes) -> bytes:
         self.events += 1
-        payload = _payload(event)
+        payload = payload_of(event)
         if payload is None:
             return event
         if payload == b"[DONE]":
             self.done = True
-            return event
+            return self._closing(event)
         try:
             chunk = orjson.loads(payload)
         except orjson.JSONDecodeError:
@@ -122,7 +130,7 @@ class Meter:
             return b""
         failure = chunk.get("error")
         if failure:
-            self.error = _message(failure)
+            self.error = message_of(failure)
             return b""
         return self._chunk(event, chunk)
 
@@ -177,7 +185,7 @@ def error_event(message: str) -> bytes:
     return b"data: " + orjson.dumps({"error": {"message": message, "type": "server_error", "param": None, "code": "stream_interrupted"}}) + b"\n\n"
 
 
-def _payload(event: bytes) -> bytes | None:
+def payload_of(event: bytes) -> bytes | None:
     """The data of one event, None when it has none (a comment, a bare event name)."""
     if event.startswith(b"data: ") and event.find(b"\n", 0, -2) == -1 and b"\r" not in event:
         return event[6:].strip()
@@ -202,7 +210,8 @@ def _size(delta: Mapping[str, object]) -> int:
     return total
 
 
-def _message(failure: object) -> str:
+def message_of(failure: object) -> str:
+    """What an error object says, cut to a length fit for people."""
     if isinstance(failure, dict) and isinstance(failure.get("message"), str):
         return str(failure["message"])[:500]
     return str(failure)[:500]

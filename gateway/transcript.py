@@ -51,9 +51,10 @@ class Transcript:
 class Rename:
     """Replaces the value of `"model"` in a JSON text. An unescaped quote cannot be inside a JSON string, so what the model said is never touched."""
 
-    __slots__ = ("_new", "_pattern")
+    __slots__ = ("_new", "_pattern", "new", "old")
 
     def __init__(self, old: str, new: str) -> None:
+        self.old, self.new = old, new
         self._pattern = re.compile(rb'("model"\s*:\s*)' + re.escape(orjson.dumps(old)))
         self._new = orjson.dumps(new)
 
