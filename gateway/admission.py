@@ -11,11 +11,12 @@ MOST_IN_FLIGHT = 2048
 class Admission:
     """A bound on requests under way. `enter` and `leave` come in pairs."""
 
-    __slots__ = ("_most", "running")
+    __slots__ = ("_most", "draining", "running")
 
     def __init__(self, most: int = MOST_IN_FLIGHT) -> None:
         self._most = most
         self.running = 0
+        self.draining = False
 
     def enter(self) -> None:
         """Count a request in, or LimitError 503."""

@@ -49,6 +49,8 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
+            if message.get("late"):
+                raise RequestError("The request body took too long to arrive; send it faster, or less of it.", status=408, code="request_timeout")
             raise ClientGone
         part = message.get("body", b"")
         size += len(part)

@@ -14,6 +14,7 @@ import signal
 import socket
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 import uvicorn
 import uvloop
@@ -21,6 +22,8 @@ from typing_extensions import override
 
 from gateway.app import App, Options, apply, create_app
 from gateway.config.models import Config
+from gateway.http_edge import Bounds, Edge
+from gateway.http_server import protocol
 from gateway.reload import reread
 from router.errors import ConfigError
 from serving.database import connect
@@ -83,19 +86,20 @@ async def _serve(app: App, sockets: Sequence[socket.socket], place: Place) -> No
         raise ConfigError("the worker could not start; its log says why")
 
 
-def settings(app: App, drain_s: float) -> uvicorn.Config:
-    """How uvicorn runs: no access log (the ledger has it), no header of its own, a bounded drain."""
+def settings(app: App, drain_s: float, bounds: Bounds | None = None) -> uvicorn.Config:
+    """How uvicorn runs: our own connections, no access log (the ledger has it), no header of its own, a bounded drain."""
+    gateway = app.gateway
+    edge = Edge(bounds or Bounds(), lambda: gateway.admission.draining, lambda code: gateway.metrics.count("breakeven_refused_requests", code))
     return uvicorn.Config(
         app,
         loop="uvloop",
-        http="httptools",
+        http=cast("type[asyncio.Protocol]", protocol(edge)),
         ws="none",
         lifespan="on",
         log_config=None,
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        timeout_keep_alive=75,
         timeout_graceful_shutdown=max(1, round(drain_s)),
         backlog=4096,
     )

@@ -17,6 +17,7 @@ import uvloop
 from gateway.app import App, Options, create_app
 from gateway.config.load import loads
 from gateway.config.models import Config
+from gateway.http_edge import Bounds
 from gateway.store import exchanges, keys
 from gateway.store.ingest import Ingester
 from gateway.store.schema import upgrade
@@ -38,12 +39,13 @@ def config_of(directory: Path, body: Mapping[str, Any], environ: Mapping[str, st
 class LiveGateway:
     """Use it as a context manager."""
 
-    def __init__(self, directory: Path, body: Mapping[str, Any], options: Options | None = None) -> None:
+    def __init__(self, directory: Path, body: Mapping[str, Any], options: Options | None = None, bounds: Bounds | None = None) -> None:
         self.directory = directory
         self.config = config_of(directory, body)
         self.database = connect(self.config.database, directory)
         upgrade(self.database)
         self.options = options or Options(environ={})
+        self.bounds = bounds
         self.app: App
         self._socket = socket.socket()
         self._socket.bind(("127.0.0.1", 0))
@@ -122,7 +124,7 @@ class LiveGateway:
         async def main() -> None:
             self._loop = asyncio.get_running_loop()
             self.app = create_app(self.config, self.database, self.options)
-            self._server = uvicorn.Server(settings(self.app, 2))
+            self._server = uvicorn.Server(settings(self.app, 2, self.bounds))
             await self._server.serve(sockets=[self._socket])
 
         try:
