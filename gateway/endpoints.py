@@ -12,6 +12,7 @@ import orjson
 from gateway import auth, exchange, http_errors, openai_models, passthrough
 from gateway.asgi import Broken, ClientGone, Receive, Request, Scope, Send, answer
 from gateway.context import Gateway
+from gateway.files.routes import Kept
 from gateway.metrics import CONTENT_TYPE
 from gateway.responses import resource
 from gateway.store.keys import Key
@@ -28,6 +29,7 @@ class Endpoints:
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
+        self._kept = Kept(gateway)
         self._table: dict[str, tuple[frozenset[str], Handler]] = {
             "/v1/chat/completions": (frozenset({"POST"}), lambda request: exchange.serve(gateway, "chat", request)),
             "/v1/completions": (frozenset({"POST"}), lambda request: exchange.serve(gateway, "completions", request)),
@@ -48,6 +50,8 @@ class Endpoints:
             return frozenset({"GET", "HEAD", "DELETE"}), self._model
         if path.startswith(resource.PREFIX):
             return frozenset({"GET", "POST", "DELETE"}), lambda request: resource.serve(self._gateway, request)
+        if (kept := self._kept.find(path)) is not None:
+            return kept
         return frozenset({"GET", "HEAD", "POST", "DELETE", "PUT", "PATCH"}), lambda request: passthrough.serve(self._gateway, request)
 
     async def serve(self, entry: tuple[frozenset[str], Handler], scope: Scope, receive: Receive, send: Send) -> None:

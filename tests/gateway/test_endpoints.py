@@ -150,7 +150,7 @@ def test_keys_and_scopes(client: httpx.Client, pair: LiveGateway, upstream: Upst
     assert client.post("/v1/chat/completions", json={"model": "one/m", "messages": MESSAGES}, headers=headers).status_code == 404
     pinned = client.post("/v1/chat/completions", json={"model": "r", "messages": MESSAGES}, headers=headers | {"x-breakeven-pin": "one/m"})
     assert (pinned.status_code, pinned.json()["error"]["code"]) == (403, "insufficient_permissions")
-    assert client.get("/v1/files", headers=headers).status_code == 403
+    assert client.get("/v1/moderations", headers=headers).status_code == 403
     assert client.get("/v1/models/one/m", headers=headers).status_code == 404
     from gateway.store import keys
 
@@ -224,7 +224,7 @@ def test_pass_through_failures(client: httpx.Client, pair: LiveGateway, upstream
 def test_pass_through_needs_the_ledger_too(client: httpx.Client, pair: LiveGateway, upstream: UpstreamServer) -> None:
     """No record, no call."""
     pair.call(lambda: setattr(pair.app.gateway.spool, "_max_backlog", 1))
-    answer = client.get("/v1/files")
+    answer = client.get("/v1/assistants")
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "overloaded")
     assert not upstream.seen
 
@@ -237,10 +237,10 @@ def test_pass_through_has_an_end(client: httpx.Client, pair: LiveGateway, upstre
 
     upstream.script(waits)
     monkeypatch.setattr("gateway.passthrough._TIMEOUT_MS", 100.0)
-    assert client.get("/v1/files").status_code == 504
+    assert client.get("/v1/assistants").status_code == 504
     monkeypatch.setattr("gateway.passthrough._TIMEOUT_MS", 9000.0)
     with socket.create_connection(("127.0.0.1", pair.port)) as raw:
-        raw.sendall(b"GET /v1/files HTTP/1.1\r\nhost: x\r\n\r\n")
+        raw.sendall(b"GET /v1/assistants HTTP/1.1\r\nhost: x\r\n\r\n")
         deadline = time.monotonic() + 20
         while len(upstream.seen) < 2 and time.monotonic() < deadline:
             time.sleep(0.005)
@@ -267,7 +267,7 @@ def test_pass_through_follows_the_client(pair: LiveGateway, upstream: UpstreamSe
 
     upstream.script(waits)
     with socket.create_connection(("127.0.0.1", pair.port)) as raw:
-        raw.sendall(b"GET /v1/files HTTP/1.1\r\nhost: x\r\n\r\n")
+        raw.sendall(b"GET /v1/assistants HTTP/1.1\r\nhost: x\r\n\r\n")
         deadline = time.monotonic() + 20
         while not upstream.seen and time.monotonic() < deadline:
             time.sleep(0.005)
@@ -279,7 +279,7 @@ def test_without_a_default_provider(start: Callable[..., LiveGateway], upstream:
     """Nothing to pass on to: 404 in words."""
     gateway = start({"providers": {"one": provider(upstream)}, "server": {"default_provider": "one"}, "prices": [price("one", "m")], "routes": {}})
     monkeypatch.setattr("gateway.config.models.Config.default_provider", None)
-    answer = httpx.get(f"{gateway.url}/v1/files")
+    answer = httpx.get(f"{gateway.url}/v1/assistants")
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "unknown_url")
 
 
