@@ -16,8 +16,10 @@ _PASSED = frozenset({"openai-organization", "openai-version", "openai-model", "r
 
 
 def reason(run: Run) -> str | None:
-    """Why this backend answered: the decision's reason, or that others failed before it."""
-    if len(run.calls) > 1 and run.calls[-1].name != run.calls[0].name:
+    """Why this backend answered: the decision's reason, or that another was too slow (a hedge) or failed before it."""
+    if run.hedged:
+        return Why.HEDGE.value
+    if run.last is not None and run.decision is not None and run.last.name != run.decision.chosen:
         return Why.FAILOVER.value
     return run.decision.reason.value if run.decision is not None and run.decision.reason is not None else None
 

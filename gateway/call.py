@@ -15,6 +15,7 @@ import orjson
 
 from gateway.guard import Guard
 from gateway.http_errors import is_content_filter, said
+from gateway.live import Ticket
 from gateway.responses.dialect import Dialect, dialect_of
 from gateway.sse import Meter
 from gateway.transcript import Transcript
@@ -30,11 +31,15 @@ if TYPE_CHECKING:
 
 _MOST_ANSWER_BYTES = 256 * 1024 * 1024
 _MOST_ERROR_BYTES = 1024 * 1024
+_NO_TICKET = Ticket(0, 0, probe=False)
 
 
 @dataclass(slots=True, eq=False)
 class Call:
-    """`time` is epoch seconds, `started` `perf_counter` seconds. `error` is None while nothing went wrong; `held` is what waits to be sent."""
+    """`time` is epoch seconds, `started` `perf_counter` seconds. `error` is None while nothing went wrong; `held` is what waits to be sent.
+
+    `hedge_nanousd` is what was paid for it as a hedge; None: it is none.
+    """
 
     backend: Backend
     base: str
@@ -55,6 +60,8 @@ class Call:
     usage_state: UsageState = "unknown"
     cost_nanousd: int | None = None
     cost_state: CostState = "unknown"
+    ticket: Ticket = _NO_TICKET
+    hedge_nanousd: int | None = None
 
     @property
     def name(self) -> str:

@@ -9,27 +9,24 @@ from __future__ import annotations
 import asyncio
 import random
 import secrets
-from time import perf_counter
 
-from gateway import admit, http_errors
+from gateway import admit, hedge, http_errors
 from gateway.answer import head
 from gateway.asgi import ClientGone, Request, Send, answer
-from gateway.call import Call, begin, falls_over
+from gateway.attempt import attempt, end, judge
+from gateway.budget import reserve
+from gateway.call import Call
 from gateway.context import Gateway
-from gateway.costing import price_call
 from gateway.guard import Guard
 from gateway.refusals import no_candidate
 from gateway.relay import send_stream, send_whole
 from gateway.run import Run
-from gateway.settle import live_of, settle
-from gateway.view import Backend
+from gateway.settle import settle
 from gateway.wire import Endpoint
 from router.errors import BreakevenError, LimitError, RequestError, UpstreamError, UpstreamRefused, UpstreamTimeout
 from router.types import Outcome
 
 CLIENT_GONE_STATUS = 499
-# A whole answer does not show its first token: while another candidate is left it is given its first-token time and this many usual answers' times.
-_PATIENCE = 4.0
 
 
 async def serve(gateway: Gateway, endpoint: Endpoint, request: Request) -> None:
@@ -51,8 +48,10 @@ async def serve(gateway: Gateway, endpoint: Endpoint, request: Request) -> None:
         finally:
             guard.stop()
             for call in run.calls:
-                _end(run, call)
+                end(run, call)
             settle(run)
+            if run.plan.hedge is not None:
+                hedge.book(run)
     finally:
         gateway.admission.leave()
 
@@ -62,9 +61,9 @@ async def _answer(run: Run, guard: Guard, send: Send) -> None:
     call = await _first_that_answers(run, guard)
     if call.meter is not None:
         await send_stream(run, call, guard, send)
-        _judge(run, call, None if call.error is None else UpstreamError("", code=call.error))
+        judge(run, call, None if call.error is None else UpstreamError("", code=call.error))
     else:
-        _end(run, call)
+        end(run, call)
         await send_whole(run, call, guard, send)
 
 
@@ -75,10 +74,12 @@ def _decide(run: Run) -> None:
     left = gateway.limits.hosted_left(run.key, run.plan.route, now)
     run.decision = gateway.fleet.decide(run.plan, run.features, now, seed, decision_id, hosted_left=left)
     chosen = run.decision.chosen
-    if chosen is not None and not _reserve(run, chosen, now):
+    if chosen is not None and not reserve(run, chosen, now):
         run.decision = gateway.fleet.decide(run.plan, run.features, now, seed, decision_id, hosted_left=False)
     if run.decision.chosen is None:
         raise no_candidate(run.decision, run.plan, now)
+    if len(run.decision.order) > 1:
+        gateway.fleet.board.asked(run.plan.name, now)
 
 
 async def _first_that_answers(run: Run, guard: Guard) -> Call:
@@ -86,125 +87,44 @@ async def _first_that_answers(run: Run, guard: Guard) -> Call:
     order = run.decision.order if run.decision is not None else ()
     failure: UpstreamError | None = None
     for position, name in enumerate(order):
-        if position and not _reserve(run, name, run.gateway.clock()):
+        if position and not _may_follow(run, name):
             continue
-        backend = run.plan.backends[name]
-        for base in _bases(run, backend):
-            try:
-                return await _attempt(run, guard, backend, base, more=position + 1 < len(order))
-            except UpstreamError as error:
-                failure = error
-                if not _goes_on(run, error, order[position + 1 :], backend):
-                    raise
-                if error.code != "upstream_unreachable":
-                    break  # another replica is tried only when this one was never reached
+        rest = order[position + 1 :]
+        wait_ms = hedge.delay_ms(run) if rest and not position else None
+        found = await attempt(run, guard, name, rest) if wait_ms is None else await hedge.race(run, guard, order, wait_ms)
+        if isinstance(found, Call):
+            return found
+        if found is None:
+            continue
+        failure = found.error
+        if not found.goes_on:
+            raise failure
     if failure is None:
         raise UpstreamError("Every replica was just seen failing; try again shortly.", code="upstream_unreachable")
     raise failure
 
 
-def _bases(run: Run, backend: Backend) -> list[str]:
-    """The addresses to try: one, and for an engine each other usable replica after it."""
-    if backend.candidate.kind == "hosted":
-        return [backend.bases[0]]
-    board, now = run.gateway.fleet.board, run.gateway.clock()
-    usable = [base for base in backend.bases if board.usable(base, now)]
-    return sorted(usable, key=board.replica_load)
-
-
-async def _attempt(run: Run, guard: Guard, backend: Backend, base: str, *, more: bool) -> Call:
-    board, replica = run.gateway.fleet.board, base if backend.candidate.kind == "local" else None
-    call = Call(backend, base, run.gateway.clock(), perf_counter())
-    run.calls.append(call)
-    board.begin(call.name, replica)
-    try:
-        await begin(run, call, guard, _patience_ms(run, call, guard, more=more))
-    except UpstreamError as error:
-        _failed(run, call, error)
-        raise
-    except asyncio.CancelledError:
-        reason = guard.caught()
-        if reason is None or reason == "client_gone":
-            call.error = reason or "interrupted"
-            if reason is None:
-                raise
-            raise ClientGone from None
-        late = UpstreamTimeout(f"{call.name} did not answer within {call.elapsed_ms:.0f} ms", phase=reason)
-        _failed(run, call, late)
-        if reason != "total":
-            guard.rearm()
-        raise late from None
-    finally:
-        run.upstream_s += perf_counter() - call.started
-        if call.error is not None:
-            _end(run, call)
-    if call.meter is None:
-        _judge(run, call, None)
-    return call
-
-
-def _patience_ms(run: Run, call: Call, guard: Guard, *, more: bool) -> float:
-    first_token_ms = run.plan.timeouts.first_token_ms
-    if run.ask.stream:
-        return first_token_ms
-    if not more:
-        return guard.left_ms
-    usual = run.gateway.fleet.board.usual_total_ms(call.name)
-    return first_token_ms + _PATIENCE * (usual or 0.0)
-
-
-def _failed(run: Run, call: Call, error: UpstreamError) -> None:
-    if isinstance(error, UpstreamTimeout):
-        call.error = f"{error.code}:{error.phase}"
-    else:
-        call.error = f"http_{error.status}" if isinstance(error, UpstreamRefused) else error.code
-    _judge(run, call, error)
-
-
-def _judge(run: Run, call: Call, error: UpstreamError | None) -> None:
-    """Tell the breaker. What the client's request is to blame for is no failure of the backend; a wait it asked for is kept."""
-    board, now = run.gateway.fleet.board, run.gateway.clock()
-    if error is not None and error.code == "upstream_unreachable" and call.backend.candidate.kind == "local":
-        board.suspect(call.base, now)
-    if isinstance(error, UpstreamRefused) and error.retry_after_s is not None and error.status in {429, 503}:
-        board.retry_after(call.name, now + error.retry_after_s)
-        return
-    board.result(call.name, error is None or (isinstance(error, UpstreamRefused) and not falls_over(error)), now)
-
-
-def _goes_on(run: Run, error: UpstreamError, rest: tuple[str, ...], backend: Backend) -> bool:
-    """Whether the next candidate may be tried after `error`."""
-    if run.plan.pinned and error.code != "upstream_unreachable":
+def _may_follow(run: Run, name: str) -> bool:
+    """Whether a candidate may be tried after others failed: not twice, not beyond the retry budget where its owner is overloaded, not without dollars."""
+    if any(call.name == name for call in run.calls):
+        return False  # a hedge has been there
+    now, owner = run.gateway.clock(), run.plan.backends[name].candidate.owner
+    again = any(call.backend.candidate.owner == owner and _is_strained(call) for call in run.calls)
+    if again and not run.gateway.fleet.board.may_repeat(run.plan.name, now):
         return False
-    if isinstance(error, UpstreamRefused) and error.status == 400 and http_errors.is_context_error(error.body):
-        room = backend.candidate.context_tokens
-        wider = (run.plan.backends[name].candidate.context_tokens for name in rest)
-        return room is not None and any(other is not None and other > room for other in wider)
-    return falls_over(error)
+    return reserve(run, name, now)
 
 
-def _reserve(run: Run, name: str, now: float) -> bool:
-    candidate = run.plan.backends[name].candidate
-    if candidate.kind == "local" or run.decision is None:
-        return True
-    expected = next((scored.cost_nanousd for scored in run.decision.scored if scored.backend == name), None)
-    return run.gateway.limits.commit(run.hold, expected or 0, now)
-
-
-def _end(run: Run, call: Call) -> None:
-    """Let go of a call and price it. Idempotent."""
-    if call.error is None and call.meter is not None and not call.meter.complete:
-        call.error = "interrupted" if run.outcome is not Outcome.CLIENT_GONE else "client_gone"
-    if call.end():
-        run.gateway.fleet.board.end(call.name, call.base if call.backend.candidate.kind == "local" else None)
-        price_call(call, live_of(run, call.name), run.features, run.gateway.prices, run.time)
+def _is_strained(call: Call) -> bool:
+    """Whether a failed call says that its provider or engine has too much to do, or is down: not that it does not know this model or key."""
+    return call.status is None or call.status < 400 or call.status in {408, 425, 429} or call.status >= 500
 
 
 async def _refuse(run: Run, guard: Guard, error: BreakevenError, send: Send) -> None:
     """Answer an admitted request with an error."""
     guard.stop()
     for call in run.calls:
-        _end(run, call)
+        end(run, call)
     if run.head_sent:
         raise RuntimeError("an error was raised after the answer had begun") from error
     said = http_errors.answer(error)

@@ -1,6 +1,7 @@
 """What may end an exchange from outside: the client leaving, or a deadline. One watcher and one timer per exchange, both reach it as a cancellation.
 
 The exchange asks `guard.reason` when it is cancelled: None means that neither did it (the server is being stopped), so the cancellation goes on.
+A call made in a task of its own, beside another (hedge.py), has a guard of its own: a `leg`.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ from typing import Literal
 
 from gateway.asgi import Receive
 
-Phase = Literal["connect", "first_token", "idle", "total"]
-Reason = Literal["client_gone", "connect", "first_token", "idle", "total"]
+Phase = Literal["connect", "first_token", "idle", "throughput", "total"]
+Reason = Literal["client_gone", "hedge_lost", "connect", "first_token", "idle", "throughput", "total"]
 
 
 class Guard:
@@ -19,7 +20,7 @@ class Guard:
 
     __slots__ = ("_deadline", "_loop", "_phase", "_task", "_timer", "_total", "_watcher", "reason", "served")
 
-    def __init__(self, receive: Receive, total_ms: float) -> None:
+    def __init__(self, receive: Receive | None, total_ms: float) -> None:
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("a guard watches the task that makes it")
@@ -31,7 +32,11 @@ class Guard:
         self._timer: asyncio.TimerHandle | None = None
         self.reason: Reason | None = None
         self.served = False
-        self._watcher = self._loop.create_task(self._watch(receive))
+        self._watcher = None if receive is None else self._loop.create_task(self._watch(receive))
+
+    def leg(self) -> Guard:
+        """For the current task, which works for the exchange of this guard: the same total, phases of its own, nobody to watch."""
+        return Guard(None, self.left_ms)
 
     def expect(self, phase: Phase, within_ms: float) -> None:
         """From now on `phase` must pass within so many milliseconds, and never later than the total."""
@@ -61,10 +66,18 @@ class Guard:
     def stop(self) -> None:
         """End the watching. Safe to call twice."""
         self.served = True
-        self._watcher.cancel()
+        if self._watcher is not None:
+            self._watcher.cancel()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def interrupt(self, reason: Reason) -> None:
+        """Cancel the task, for this reason. A second reason before the task has taken note replaces the first, and is no second cancellation."""
+        under_way = self.reason is not None
+        self.reason = reason
+        if not under_way:
+            self._task.cancel()
 
     def _arm(self, phase: Phase, deadline: float) -> None:
         if deadline >= self._total:
@@ -83,16 +96,10 @@ class Guard:
         if self._loop.time() + 0.0005 < self._deadline:
             self._timer = self._loop.call_at(self._deadline, self._tick)
         else:
-            self._end(self._phase)
+            self.interrupt(self._phase)
 
     async def _watch(self, receive: Receive) -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
         if not self.served:
-            self._end("client_gone")
-
-    def _end(self, reason: Reason) -> None:
-        under_way = self.reason is not None
-        self.reason = reason
-        if not under_way:
-            self._task.cancel()
+            self.interrupt("client_gone")

@@ -1,15 +1,21 @@
 """What this process knows of its backends right now: requests in flight, learnt sizes and speeds, circuit breakers, replicas to avoid. In memory only.
 
-The arithmetic is in router.estimate and router.breaker; this file keeps their values by name and turns them into the `Live` of a decision.
+The arithmetic is in router (estimate, breaker, headroom, quantile, retries, hedge); this file keeps its values by name and turns them into the `Live` of a
+decision.
 Not thread-safe: it belongs to the event loop.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from router.breaker import BreakerState, on_result, on_retry_after, view
+from router.breaker import BreakerState, on_probe, on_result, on_retry_after, probe_due, view
 from router.estimate import LogSpread, Mean, TokenRatio
+from router.headroom import Headroom, left
+from router.hedge import LEAST_SEEN, Purse
+from router.quantile import Quantile
+from router.retries import Window, on_request, on_retry
 from router.types import Candidate, Live
 
 # A replica that refused a connection is left alone for this long: the controller sees it is down within seconds, requests should not wait for that.
@@ -36,9 +42,30 @@ class Observation:
     slots: int = 0
 
 
+class Ticket(NamedTuple):
+    """What `begin` gives to a call: how many calls and expected tokens this backend had been sent by then, this one included, and whether it is a probe."""
+
+    calls: int
+    tokens: int
+    probe: bool
+
+
+_FIRST = Ticket(0, 0, probe=False)
+_UNSEEN = Quantile()
+_UNASKED = Window()
+
+
 @dataclass(slots=True)
 class _Backend:
     in_flight: int = 0
+    calls: int = 0
+    tokens: int = 0
+    probes: int = 0
+    probe_began: float = float("-inf")
+    headroom: Headroom | None = None
+    headroom_at: Ticket = _FIRST
+    first: Quantile = _UNSEEN
+    stretch: Quantile = _UNSEEN
     ttft: Mean = field(default_factory=Mean)
     tpot: Mean = field(default_factory=Mean)
     total: Mean = field(default_factory=Mean)
@@ -62,6 +89,9 @@ class Board:
         self._work_value: dict[str, Mean] = {}
         self._replicas: dict[str, int] = {}
         self._suspect: dict[str, float] = {}
+        self._retries: dict[str, Window] = {}
+        self.purses: dict[str, Purse] = {}
+        """What hedges may still cost, by route."""
 
     def live(self, route: str, candidate: Candidate, healthy: bool, slots: int, now: float) -> Live:
         """The live half of one candidate's decision. `slots` and `healthy` come from the fleet's view."""
@@ -70,11 +100,14 @@ class Board:
         worth = self._work_value.get(candidate.owner) if candidate.kind == "local" else None
         if backend is None:
             return Live(candidate.backend, healthy=healthy, slots=slots)
-        retry_at = backend.breaker.retry_at
+        breaker = backend.breaker
+        requests_left, tokens_left = None, None
+        if backend.headroom is not None:
+            requests_left, tokens_left = left(backend.headroom, backend.calls - backend.headroom_at.calls, backend.tokens - backend.headroom_at.tokens, now)
         return Live(
             backend=candidate.backend,
             healthy=healthy,
-            breaker=view(backend.breaker, now),
+            breaker=view(breaker, now),
             in_flight=backend.in_flight,
             slots=slots,
             ttft_ms=backend.ttft.value,
@@ -83,30 +116,53 @@ class Board:
             output_tokens=learnt.output.value if learnt else None,
             bytes_per_token=learnt.ratio.bytes_per_token if learnt else 4.0,
             cached_share=(learnt.cached.value or 0.0) if learnt else 0.0,
-            retry_at=retry_at if retry_at is not None and retry_at > now else None,
+            retry_at=breaker.retry_at if breaker.retry_at is not None and breaker.retry_at > now else None,
             work_value=(worth.value or 0.0) if worth else 0.0,
+            requests_left=requests_left,
+            tokens_left=tokens_left,
+            probe_due=breaker.opened and probe_due(breaker, backend.probes, backend.probe_began, now),
         )
 
-    def begin(self, backend: str, replica: str | None) -> None:
-        """A call starts."""
-        self._backend(backend).in_flight += 1
+    def begin(self, backend: str, replica: str | None, now: float, tokens: int = 0) -> Ticket:
+        """A call starts; `tokens` is what it is expected to count as. Give the ticket back to `end`."""
+        state = self._backend(backend)
+        state.in_flight += 1
+        state.calls += 1
+        state.tokens += tokens
         if replica is not None:
             self._replicas[replica] = self._replicas.get(replica, 0) + 1
+        probe = state.breaker.opened
+        if probe:
+            state.probes += 1
+            state.probe_began = now
+        return Ticket(state.calls, state.tokens, probe)
 
-    def end(self, backend: str, replica: str | None) -> None:
+    def end(self, backend: str, replica: str | None, ticket: Ticket) -> None:
         """A call that `begin` counted is over."""
-        self._backend(backend).in_flight -= 1
+        state = self._backend(backend)
+        state.in_flight -= 1
+        if ticket.probe:
+            state.probes -= 1
         if replica is not None:
-            left = self._replicas.get(replica, 1) - 1
-            if left:
-                self._replicas[replica] = left
+            rest = self._replicas.get(replica, 1) - 1
+            if rest:
+                self._replicas[replica] = rest
             else:
                 self._replicas.pop(replica, None)
 
-    def result(self, backend: str, ok: bool, now: float) -> None:
-        """Tell the circuit breaker how a call ended. What counts as not ok is the caller's decision."""
+    def result(self, backend: str, ok: bool, now: float, *, slow: bool = False, probe: bool = False) -> None:
+        """Tell the circuit breaker how a call ended. What counts as not ok or slow is the caller's decision; `probe` is on the call's ticket."""
         state = self._backend(backend)
-        state.breaker = on_result(state.breaker, ok, False, now)
+        if probe:
+            state.breaker = on_probe(state.breaker, ok, slow, now)
+        elif not state.breaker.opened:  # else it began before the circuit opened, and says nothing about now
+            state.breaker = on_result(state.breaker, ok, slow, now)
+
+    def headroom(self, backend: str, said: Headroom, ticket: Ticket) -> None:
+        """What a call's answer said of the rate limit. An answer to an earlier call than the one that is known is no news."""
+        state = self._backend(backend)
+        if state.headroom is None or ticket.calls >= state.headroom_at.calls:
+            state.headroom, state.headroom_at = said, ticket
 
     def retry_after(self, backend: str, until: float) -> None:
         """The backend asked not to be called before `until`."""
@@ -136,6 +192,37 @@ class Board:
         state = self._backends.get(backend)
         return state.total.value if state else None
 
+    def p95_ms(self, backend: str, predicted_ms: float | None, *, stream: bool) -> float | None:
+        """By when 95 of 100 calls have their first token (a stream), or their whole answer where `predicted_ms` is expected. None: too few were seen."""
+        state = self._backends.get(backend)
+        known = None if state is None else state.first if stream else state.stretch
+        if known is None or known.value is None or known.seen < LEAST_SEEN:
+            return None
+        if stream:
+            return known.value
+        return None if predicted_ms is None else known.value * predicted_ms
+
+    def waited(self, backend: str, waited_ms: float, predicted_ms: float | None, *, stream: bool) -> None:
+        """A call was given up on, for one beside it was faster. Without this only the quick answers would be learnt from."""
+        state, usual = self._backend(backend), self.p95_ms(backend, predicted_ms, stream=stream)
+        if usual is None or waited_ms <= usual:
+            return
+        if stream:
+            state.first = state.first.observe(waited_ms)
+        elif predicted_ms:
+            state.stretch = state.stretch.observe(waited_ms / predicted_ms)
+
+    def asked(self, route: str, now: float) -> None:
+        """One more request of a route, for its retry budget."""
+        self._retries[route] = on_request(self._retries.get(route, _UNASKED), now)
+
+    def may_repeat(self, route: str, now: float) -> bool:
+        """Whether a request may ask again whom it has just found overloaded; counted when it may."""
+        window = on_retry(self._retries.get(route, _UNASKED), now)
+        if window is not None:
+            self._retries[route] = window
+        return window is not None
+
     def learn(self, route: str, candidate: Candidate, seen: Observation, now: float) -> None:
         """Take in a successful call."""
         backend = self._backend(candidate.backend)
@@ -147,6 +234,10 @@ class Board:
         if output is not None:
             learnt.output = learnt.output.observe(float(output), now)
         ttft = seen.ttft_ms
+        if ttft is not None:
+            backend.first = backend.first.observe(ttft)
+        elif seen.predicted_ms:
+            backend.stretch = backend.stretch.observe(seen.total_ms / seen.predicted_ms)
         if ttft is None:
             # a whole answer does not show its first token: what streams taught, else as long as any other token
             ttft = min(backend.ttft.value, seen.total_ms) if backend.ttft.value is not None else seen.total_ms / ((output or 0) + 1)

@@ -56,7 +56,7 @@ def pinned_on(plan: RoutePlan, only: RoutePlan) -> RoutePlan:
     marked = _digested(snapshot)
     spent = _digested(replace(snapshot, hosted_budget_left=False))
     bodies = {marked.digest: to_dict(marked), spent.digest: to_dict(spent)}
-    return replace(plan, snapshot=marked, spent=spent, backends=only.backends, bodies=bodies)
+    return replace(plan, snapshot=marked, spent=spent, backends=only.backends, bodies=bodies, hedge=None)
 
 
 class _Maker:
@@ -206,6 +206,7 @@ def _plan(name: str, route: str | None, backends: tuple[Backend, ...], config: R
         capture=config.capture if config else CaptureConfig(),
         bodies={left.digest: to_dict(left), spent.digest: to_dict(spent)},
         first_hosted=next((backend.candidate for backend in backends if backend.candidate.kind == "hosted"), None),
+        hedge=config.hedge if config else None,
     )
 
 

@@ -41,6 +41,7 @@ class Run:
     ttft_ms: float | None = None
     overhead_ms: float | None = None
     head_sent: bool = False
+    hedged: bool = False
 
     @property
     def last(self) -> Call | None:

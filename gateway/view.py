@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from gateway.config.models import CaptureConfig, Config, TimeoutsConfig
+from gateway.config.models import CaptureConfig, Config, HedgeConfig, TimeoutsConfig
 from gateway.store.keys import Key
 from gateway.transcript import Rename
 from router.types import Candidate, Kind, Snapshot
@@ -44,6 +44,7 @@ class RoutePlan:
     capture: CaptureConfig
     bodies: Mapping[str, Mapping[str, object]]
     first_hosted: Candidate | None = None
+    hedge: HedgeConfig | None = None
 
     @property
     def pinned(self) -> bool:

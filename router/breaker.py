@@ -2,7 +2,10 @@
 
 closed     calls go through; failures and slow calls are counted, fading with time
 open       nothing is sent until `open_until`; results that arrive late are ignored
-half_open  from `open_until` on: one call at a time is let through (router.gates) until `PROBES` went well
+half_open  from `open_until` on: one call at a time is let through (router.gates) until `PROBES` went well; calls from before do not count
+
+Where a request has nobody else to go to, even an open circuit is probed, at a bounded rate (`probe_due`): such a probe may bring the circuit to half_open
+before its time, and takes nothing from it when it fails.
 
 What counts as a failure is the caller's decision: errors of the backend do, a client's mistakes (4xx) do not.
 """
@@ -24,6 +27,7 @@ HALF_LIFE_S = 10.0
 FIRST_OPEN_S = 5.0
 LONGEST_OPEN_S = 60.0
 PROBES = 2
+PROBE_EVERY_S = 1.0  # between two probes for requests that have nobody else; also what the others are told to wait
 
 # (phase, event) -> next phase. `trip` is a bad call that exhausted the patience of the closed phase; `good` in half_open closes after PROBES.
 TABLE: dict[tuple[Phase, Event], Phase] = {
@@ -75,6 +79,20 @@ def on_result(state: BreakerState, ok: bool, slow: bool, now: float) -> BreakerS
     if state.probes + 1 >= PROBES:
         return BreakerState(at=now, retry_at=state.retry_at)
     return BreakerState(True, state.open_until, state.open_s, state.probes + 1, at=now, retry_at=state.retry_at)
+
+
+def on_probe(state: BreakerState, ok: bool, slow: bool, now: float) -> BreakerState:
+    """The state after a call ended that was let through although the circuit was not closed. It is never a late result."""
+    if view(state, now) != "open":
+        return on_result(state, ok, slow, now)
+    if not ok or slow:
+        return state
+    return on_result(BreakerState(True, now, state.open_s, state.probes, at=now, retry_at=state.retry_at), ok, slow, now)
+
+
+def probe_due(state: BreakerState, under_way: int, last_began: float, now: float) -> bool:
+    """Whether a request that has nobody else may try a circuit that is not closed: one at a time, and not more than one in `PROBE_EVERY_S`."""
+    return state.opened and not under_way and now - last_began >= PROBE_EVERY_S
 
 
 def on_retry_after(state: BreakerState, until: float) -> BreakerState:

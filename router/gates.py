@@ -1,17 +1,20 @@
 """Hard gates: whether a candidate may answer this request at all. Not here: what is better among those that may (router.policy).
 
 A drop is a value, a short string that ends up in the decision:
-`capability:<x>`, `no_live_version`, `quality_gate:<stage>`, `budget`, `context`, `unhealthy`, `circuit`, `retry_after`, `canary_share`.
+`capability:<x>`, `no_live_version`, `quality_gate:<stage>`, `budget`, `context`, `unhealthy`, `circuit`, `retry_after`, `rate_limit`, `canary_share`.
 """
 
 from __future__ import annotations
 
+from router.headroom import is_short
 from router.split import bucket
 from router.types import Candidate, Features, Live, Snapshot, Stage
 
 # Tokens are estimated from bytes. A wrong drop cannot be undone, a wrong pass is refused by the backend and fails over: the estimate must exceed clearly.
 CONTEXT_DOUBT = 0.9
 CANARY_SHARE = "canary_share"
+CIRCUIT = "circuit"
+RATE_LIMIT = "rate_limit"
 _PARTIAL = (Stage.CANARY, Stage.RAMP)
 _CLOSED = (Stage.BLOCKED, Stage.SHADOW)
 
@@ -31,15 +34,17 @@ def gate(features: Features, candidate: Candidate, live: Live, now: float, *, ho
         estimate = features.prompt_bytes / live.bytes_per_token
         if estimate * CONTEXT_DOUBT + (features.max_tokens or 0) > candidate.context_tokens:
             return "context"
-    return _not_now(live, now)
+    return _not_now(features, live, now)
 
 
-def _not_now(live: Live, now: float) -> str | None:
+def _not_now(features: Features, live: Live, now: float) -> str | None:
     if not live.healthy:
         return "unhealthy"
-    if live.breaker == "open" or (live.breaker == "half_open" and live.in_flight > 0):
-        return "circuit"
-    return "retry_after" if live.retry_at is not None and now < live.retry_at else None
+    if live.retry_at is not None and now < live.retry_at:
+        return "retry_after"
+    if live.breaker == "open" or (live.breaker == "half_open" and live.in_flight > 0 and not live.probe_due):
+        return CIRCUIT
+    return RATE_LIMIT if is_short(features, live) else None
 
 
 def drops(features: Features, snapshot: Snapshot, live: list[Live], now: float) -> list[str | None]:
@@ -53,7 +58,17 @@ def drops(features: Features, snapshot: Snapshot, live: list[Live], now: float) 
             partial = True
     if partial and not pinned:
         _share(features.conversation, snapshot.candidates, found)
+    if None not in found:
+        _last_resort(found, live)
     return found
+
+
+def _last_resort(found: list[str | None], live: list[Live]) -> None:
+    """Where nobody may answer: who is only believed to be at its rate limit is asked (it decides); else open circuits are probed, those whose turn it is."""
+    if RATE_LIMIT in found:
+        found[:] = [None if drop == RATE_LIMIT else drop for drop in found]
+    else:
+        found[:] = [None if drop == CIRCUIT and state.probe_due else drop for drop, state in zip(found, live, strict=True)]
 
 
 def _share(conversation: int, candidates: tuple[Candidate, ...], found: list[str | None]) -> None:

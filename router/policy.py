@@ -26,6 +26,7 @@ _WHY_DROPPED: Mapping[str, Why] = {
     "quality_gate": Why.QUALITY_GATE,
     "circuit": Why.CIRCUIT,
     "retry_after": Why.CIRCUIT,
+    "rate_limit": Why.CIRCUIT,
     "budget": Why.BUDGET,
 }
 

@@ -130,7 +130,8 @@ class Live:
     ttft_ms/tpot_ms are the estimators' current means (None: never observed), `log_sigma` the spread of log total latency, `output_tokens` the learnt mean
     output of this route on this backend, `bytes_per_token` the learnt ratio, `in_flight` requests this process has there, `slots` how many it serves at full
     speed, `retry_at` an instant before which it asked not to be called, `work_value` the learnt hosted nano-dollars saved per GPU-second,
-    `others_in_flight` requests on the same engine under other names (adapters and the base share its slots).
+    `others_in_flight` requests on the same engine under other names (adapters and the base share its slots). `requests_left` and `tokens_left` are what a
+    provider's rate limit still lets through (None: not known), `probe_due` whether a circuit that is not closed may be tried by a request that has nobody else.
     """
 
     backend: str
@@ -147,6 +148,9 @@ class Live:
     retry_at: float | None = None
     work_value: float = 0.0
     others_in_flight: int = 0
+    requests_left: int | None = None
+    tokens_left: int | None = None
+    probe_due: bool = False
 
 
 @dataclass(frozen=True, slots=True)

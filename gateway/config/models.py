@@ -15,6 +15,7 @@ from typing_extensions import override
 
 from gateway.config.section import Section
 from gateway.config.values import (
+    After,
     Command,
     Count,
     DatabaseUrl,
@@ -29,6 +30,7 @@ from gateway.config.values import (
     Name,
     OpenShare,
     Port,
+    Rate,
     Seconds,
     Share,
     Text,
@@ -61,7 +63,6 @@ class ServerConfig(Section):
     admin_key: SecretStr | None = None
     admin_port: Port | None = None
     data_dir: FilePath = Path(".breakeven")
-    files_gib: Count = 20
     default_provider: Name = "openai"
 
     @property
@@ -205,6 +206,14 @@ class TimeoutsConfig(Section):
     first_token_ms: Millis = 30000
     idle_ms: Millis = 30000
     total_ms: Millis = 600000
+    min_tokens_per_s: Rate | None = None
+
+
+class HedgeConfig(Section):
+    """When the next candidate is called beside one that does not answer, and the share of the route's hosted dollars that this may cost on top."""
+
+    after_ms: After
+    spend: Share = 0.05
 
 
 class QualityConfig(Section):
@@ -239,6 +248,7 @@ class RouteConfig(Section):
     candidates: tuple[CandidateConfig, ...] = Field(min_length=1)
     slo: SloConfig = SloConfig()
     timeouts: TimeoutsConfig = TimeoutsConfig()
+    hedge: HedgeConfig | None = None
     quality: QualityConfig = QualityConfig()
     capture: CaptureConfig = CaptureConfig()
     budget: BudgetConfig = BudgetConfig()

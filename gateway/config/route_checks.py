@@ -26,6 +26,7 @@ def check_routes(data: Mapping[str, object], root: Path) -> Iterator[Finding]:
                 first = seen.setdefault(json.dumps(candidate, sort_keys=True, default=repr), index)
                 if first != index:
                     yield Finding(place, f"is the same as candidates[{first}]: remove one")
+        yield from _hedge((*loc, "hedge"), mapping(route, "hedge"), mapping(route, "timeouts"), len(listing(route, "candidates")))
         yield from _file((*loc, "quality"), mapping(route, "quality"), "suite", root)
 
 
@@ -75,6 +76,14 @@ def _program(loc: Loc, program: Mapping[str, object], root: Path) -> Iterator[Fi
     yield from _file((*loc, "program"), program, "system", root)
     yield from _file((*loc, "program"), program, "examples", root)
     yield from _file((*loc, "program", "retrieval"), mapping(program, "retrieval"), "source", root, directory=True)
+
+
+def _hedge(loc: Loc, hedge: Mapping[str, object], timeouts: Mapping[str, object], candidates: int) -> Iterator[Finding]:
+    if hedge and candidates == 1:
+        yield Finding(loc, "needs a second candidate to call beside the first: add one, or remove hedge", doubt=True)
+    after, patience = hedge.get("after_ms"), timeouts.get("first_token_ms")
+    if isinstance(after, int | float) and isinstance(patience, int | float) and after >= patience:
+        yield Finding((*loc, "after_ms"), f"is not less than timeouts.first_token_ms ({patience:g}), so no answer is ever hedged: lower it", doubt=True)
 
 
 def _file(loc: Loc, section: Mapping[str, object], key: str, root: Path, *, directory: bool = False) -> Iterator[Finding]:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
@@ -95,6 +95,15 @@ def _models(value: object) -> object:
     raise ValueError('must be "*" (any model) or a list of model names')
 
 
+def _after(value: object) -> object:
+    """A delay in milliseconds, or the word for one that is learnt."""
+    if value == "p95":
+        return value
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < float("inf"):
+        return float(value)
+    raise ValueError('must be milliseconds greater than 0, or "p95": as long as 95 of 100 answers take')
+
+
 def http_url(value: str) -> str:
     """An http(s) URL without credentials, query or fragment; a trailing slash is dropped.
 
@@ -119,6 +128,8 @@ Count = Annotated[int, BeforeValidator(_number), Field(ge=1)]
 Port = Annotated[int, BeforeValidator(_number), Field(ge=0, le=65535)]
 Millis = Annotated[float, BeforeValidator(_number), Field(gt=0, allow_inf_nan=False)]
 Seconds = Millis
+Rate = Millis
+After = Annotated[float | Literal["p95"], BeforeValidator(_after)]
 Days = Annotated[float, BeforeValidator(_number), Field(gt=0, le=36500, allow_inf_nan=False)]
 Share = Annotated[float, BeforeValidator(_number), Field(ge=0, le=1)]
 OpenShare = Annotated[float, BeforeValidator(_number), Field(gt=0, lt=1)]

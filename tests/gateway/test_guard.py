@@ -93,7 +93,7 @@ async def test_two_reasons_interrupt_once() -> None:
     """A deadline and a client that leaves at the same moment are one cancellation, and the client is the reason."""
     client = Client()
     guard = Guard(client.receive, 5000.0)
-    guard._end("idle")
+    guard.interrupt("idle")
     client.gone.set()
     with suppress(asyncio.CancelledError):
         await asyncio.sleep(0.01)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway import live as live_module
-from gateway.live import SUSPECT_S, Board, Observation
+from gateway.live import SUSPECT_S, Board, Observation, Ticket
 from router.types import Candidate
 
 HOSTED = Candidate("one/m", "hosted", "one", "m")
@@ -70,13 +70,12 @@ def test_work_on_the_gpu_has_a_value() -> None:
 def test_calls_in_flight() -> None:
     """Counted per backend and per replica."""
     board = Board()
-    board.begin("local", "http://a")
-    board.begin("local", "http://a")
-    board.begin("one/m", None)
+    first, second = board.begin("local", "http://a", 0.0), board.begin("local", "http://a", 0.0)
+    board.begin("one/m", None, 0.0)
     assert (board.live("r", LOCAL, True, 4, 0.0).in_flight, board.replica_load("http://a"), board.in_flight()) == (2, 2, 3)
-    board.end("local", "http://a")
-    board.end("local", "http://a")
-    board.end("one/m", None)
+    board.end("local", "http://a", first)
+    board.end("local", "http://a", second)
+    board.end("one/m", None, Ticket(1, 0, probe=False))
     assert (board.in_flight(), board.replica_load("http://a"), board._replicas) == (0, 0, {})
 
 
@@ -123,7 +122,7 @@ def test_made_up_names_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -
     """The older half of what is idle goes; what is in use stays."""
     monkeypatch.setattr(live_module, "_MOST_NAMES", 10)
     board = Board()
-    board.begin("one/kept", None)
+    board.begin("one/kept", None, 1.0)
     for i in range(40):
         board.learn(f"one/{i}", Candidate(f"one/{i}", "hosted", "one", str(i)), seen(), 1.0)
     assert len(board._backends) <= 10
