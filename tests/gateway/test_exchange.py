@@ -12,7 +12,6 @@ import httpx
 import orjson
 import pytest
 
-from gateway.app import Options
 from gateway.store import captures
 from router.types import Outcome, Usage
 from serving.database import reading
@@ -94,9 +93,8 @@ def test_connections_are_reused_and_unbuffered(pair: LiveGateway, upstream: Upst
         for stream in (False, True, True, False):
             chat(client, stream=stream)
         inward = [c.transport.get_extra_info("socket") for c in pair._server.server_state.connections]
-        sessions = pair.app.gateway.upstream._sessions.values()
-        pooled = [handler.transport for session in sessions for held in session.connector._conns.values() for handler, _ in held]
-        outward = [transport.get_extra_info("socket") for transport in pooled]
+        pooled = [each._transport for origin in pair.app.gateway.upstream._origins.values() for each in origin._all]
+        outward = [transport.get_extra_info("socket") for transport in pooled if transport is not None]
         assert len(inward) == len(outward) == 1
         assert all(each.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) for each in inward + outward)
     assert {seen.connection for seen in upstream.seen} == {1}
@@ -308,7 +306,9 @@ def test_a_restart_remembers_what_was_spent(tmp_path: Path, upstream: UpstreamSe
 def test_the_gateways_own_capacity(start: Callable[..., LiveGateway], upstream: UpstreamServer, fallback: UpstreamServer) -> None:
     """Beyond the bound a request is refused at once with 503 and a wait, and leaves no row."""
     upstream.script(slow_whole)
-    gateway = start(two_providers(upstream, fallback), Options(environ={}, most_in_flight=1))
+    body = two_providers(upstream, fallback)
+    body["server"] |= {"max_in_flight": 1, "max_queue": 0}
+    gateway = start(body)
     with httpx.Client(base_url=gateway.url) as one, httpx.Client(base_url=gateway.url) as two, one.stream("GET", "/healthz"):
         thread_body = orjson.dumps({"model": "r", "messages": MESSAGES})
         with socket.create_connection(("127.0.0.1", gateway.port)) as raw:
