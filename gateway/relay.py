@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from gateway.answer import head
 from gateway.asgi import ClientGone, Send, answer, send_body, send_start
+from gateway.pace import Pace
+from gateway.settle import live_of
 from gateway.sse import Meter
 from router.errors import UpstreamError
 from router.types import Outcome
@@ -62,26 +64,42 @@ async def _pump(run: Run, call: Call, guard: Guard, send: Send) -> tuple[bytes, 
     """Relay until the upstream has nothing more. Returns the last bytes, not sent yet, and what went wrong."""
     upstream, meter = call.answer, call.meter
     assert upstream is not None and meter is not None  # noqa: S101, PT018 - checked by the caller; for the type checker
-    out, idle_ms = call.held, run.plan.timeouts.idle_ms
+    out, idle_ms, floor = call.held, run.plan.timeouts.idle_ms, run.plan.timeouts.min_tokens_per_s
     call.held = b""
+    pace = None if floor is None else Pace(floor, live_of(run, call.name).bytes_per_token, meter.output_bytes)
     try:
         while not meter.done:
             if out:
                 await send_body(send, out, more=True)
                 out = b""
-            guard.expect("idle", min(_TAIL_MS, idle_ms) if meter.complete else idle_ms)
+            _expect(guard, meter, idle_ms, pace)
             asked = perf_counter()
             data = await upstream.read()
-            run.upstream_s += perf_counter() - asked
+            waited_s = perf_counter() - asked
+            run.upstream_s += waited_s
             guard.relax()
             out = meter.feed(data) if data else meter.end()
+            if pace is not None:
+                pace.waited(waited_s, meter.output_bytes)
             if not data or meter.error is not None:
                 break
     except UpstreamError as error:
         return out + meter.end(), error
     except asyncio.CancelledError:
-        return out + _timed_out(guard, call, meter), UpstreamError(f"nothing came for {idle_ms:.0f} ms", code=f"upstream_timeout:{guard.reason}")
+        last = _timed_out(guard, call, meter)
+        said = f"fewer than {floor:g} tokens a second came" if guard.reason == "throughput" else f"nothing came for {idle_ms:.0f} ms"
+        return out + last, UpstreamError(said, code=f"upstream_timeout:{guard.reason}")
     return out, None
+
+
+def _expect(guard: Guard, meter: Meter, idle_ms: float, pace: Pace | None) -> None:
+    """The next deadline of a stream: its tail is short, silence has a limit, and a crawl a nearer one."""
+    if meter.complete:
+        guard.expect("idle", min(_TAIL_MS, idle_ms))
+    elif pace is not None and pace.left_ms < idle_ms:
+        guard.expect("throughput", pace.left_ms)
+    else:
+        guard.expect("idle", idle_ms)
 
 
 def _timed_out(guard: Guard, call: Call, meter: Meter) -> bytes:
