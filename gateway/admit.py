@@ -28,7 +28,7 @@ _EXPECTED_OUTPUT = 200
 async def admit(gateway: Gateway, endpoint: Endpoint, request: Request) -> Run:
     """Let a request in, or raise RequestError (nothing was written, the client is told why). ClientGone when it left meanwhile."""
     now, view = gateway.clock(), gateway.fleet.view
-    key = auth.authenticate(request.header(b"authorization"), view.keys, open_access=view.open_access, now=now)
+    key = auth.of(request.scope, view, now)
     asked = wishes.read(request.scope["headers"])
     raw, waited_s = await body_of(request)
     ask = wire.parse(raw, endpoint)

@@ -5,11 +5,34 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from gateway.asgi import Scope, header
 from gateway.store.keys import Key
 from router.errors import AuthError, RequestError
 
+if TYPE_CHECKING:
+    from gateway.view import FleetView
+
 _ALL = "*"
+# Where a request that the gateway itself makes says whose it is. Scopes are made in this process: nothing that comes over a network can set it.
+CALLER = "breakeven.caller"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Whose a request of the batch lane is (batches/lane.py); None: of nobody, while the gateway is open."""
+
+    key: Key | None
+
+
+def of(scope: Scope, view: FleetView, now: float) -> Key | None:
+    """The key of a request on a routed path, wherever the request came from; None while the gateway is open. AuthError 401."""
+    caller = scope.get(CALLER)
+    if isinstance(caller, Caller):
+        return caller.key
+    return authenticate(header(scope, b"authorization"), view.keys, open_access=view.open_access, now=now)
 
 
 def authenticate(authorization: bytes | None, keys: Mapping[str, Key], *, open_access: bool, now: float) -> Key | None:

@@ -130,8 +130,7 @@ class Endpoints:
             metrics.set("breakeven_adapter_live_version", adapter.live or 0, adapter.name)
 
     def _key(self, request: Request) -> Key | None:
-        view = self._gateway.fleet.view
-        return auth.authenticate(request.header(b"authorization"), view.keys, open_access=view.open_access, now=self._gateway.clock())
+        return auth.of(request.scope, self._gateway.fleet.view, self._gateway.clock())
 
 
 async def _send_json(request: Request, status: int, body: object) -> None:
