@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from gateway import http_errors, ratelimits
 from gateway.asgi import ClientGone
-from gateway.call import Call, begin, falls_over
+from gateway.call import Call, begin, falls_over, is_lost_conversation
 from gateway.costing import price_call
 from gateway.guard import Guard
 from gateway.run import Run
@@ -169,7 +169,8 @@ def _goes_on(run: Run, error: UpstreamError, rest: tuple[str, ...], backend: Bac
         room = backend.candidate.context_tokens
         wider = (run.plan.backends[name].candidate.context_tokens for name in rest)
         return room is not None and any(other is not None and other > room for other in wider)
-    return falls_over(error)
+    # a conversation that one provider does not know may have begun at another
+    return falls_over(error) or (isinstance(error, UpstreamRefused) and is_lost_conversation(error.body))
 
 
 def _replica(call: Call) -> str | None:

@@ -123,6 +123,24 @@ def test_an_unknown_native_conversation_is_no_failure_of_its_provider(gateway: L
     assert {row.outcome for row in gateway.rows(13)} == {Outcome.CLIENT_ERROR, Outcome.OK}
 
 
+def test_a_native_conversation_finds_its_provider(start: Callable[..., LiveGateway], upstream: UpstreamServer, fallback: UpstreamServer) -> None:
+    """Of two providers with the API the one that knows the conversation answers; the other's circuit stays closed."""
+    body = mixed(upstream, fallback)
+    body["providers"]["chatty"]["kind"] = "azure"
+    gateway = start(body)
+    fallback.script(natively)
+
+    async def unknown(wire: Wire) -> None:
+        await wire.json({"error": {"message": "Previous response with id 'resp_0a' not found.", "code": "previous_response_not_found"}}, 400)
+
+    upstream.script(unknown)
+    for _ in range(8):
+        answer = httpx.post(f"{gateway.url}/v1/responses", json={"model": "r", "input": "x", "previous_response_id": "resp_0a"}, timeout=30)
+        assert (answer.status_code, answer.headers["x-breakeven-backend"]) == (200, "native/m")
+    assert len(upstream.seen) == 8
+    assert {row.reason for row in gateway.rows(8)} == {"failover"}
+
+
 def test_nobody_elses_and_nothing_that_was_not_kept(gateway: LiveGateway, client_of: Callable[..., OpenAI], monkeypatch: pytest.MonkeyPatch) -> None:
     """404 in OpenAI's words: for another key, for an answer made with `store: false`, for an id that never was. No row: the request was not let in."""
     monkeypatch.setattr(memory, "_ARRIVES_S", 0.1)
