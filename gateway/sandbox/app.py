@@ -1,6 +1,7 @@
 """The sandbox provider as an ASGI app: OpenAI's endpoints under /v1, its own under /sandbox.
 
-    POST /v1/chat/completions, /v1/completions, /v1/embeddings, /v1/moderations      GET /v1/models[/{id}]
+    POST /v1/chat/completions, /v1/completions, /v1/responses, /v1/embeddings, /v1/moderations      GET /v1/models[/{id}]
+    GET, DELETE /v1/responses/{id}
     GET /sandbox/log[?limit=N]   DELETE /sandbox/log       what was seen and billed
     GET /sandbox/faults          DELETE /sandbox/faults    the armed faults and every name
     POST /sandbox/faults {fault, count?, for_s?, model?, share?, ms?, after?, retry_after_s?}    the next `count` (1, or all for `for_s` seconds) get it
@@ -18,7 +19,7 @@ from urllib.parse import parse_qs
 
 import orjson
 
-from gateway.sandbox import bodies, refusals
+from gateway.sandbox import bodies, refusals, responses
 from gateway.sandbox.call import Call, Ended, Gone, Receive, Send
 from gateway.sandbox.faults import DESCRIPTIONS, Armed, Fault, FaultBook, FaultName, named
 from gateway.sandbox.generation import Chat, Generation, Text, send
@@ -45,6 +46,7 @@ class Sandbox:
         self._clock = clock
         self._book = ReferenceBook(options.references, options.error_rate, options.seed)
         self._cache = PrefixCache()
+        self._talks = responses.Talks()
         self._quotas: dict[str, Quota] = {}
         self._number = 0
 
@@ -120,11 +122,14 @@ class Sandbox:
         if self.options.api_key is not None and not hmac.compare_digest(key.encode(), self.options.api_key.encode()):
             await self._refuse(call, entry, refusals.wrong_key(key))
             return
+        if call.path.startswith("/v1/responses/"):
+            await self._response(call, entry)
+            return
         if call.method == "GET":
             await self._models(call, entry)
             return
-        wanted = {"/v1/chat/completions": self._generate, "/v1/completions": self._generate, "/v1/embeddings": self._embed, "/v1/moderations": self._moderate}
-        handler = wanted.get(call.path)
+        wanted = {"/v1/embeddings": self._embed, "/v1/moderations": self._moderate}
+        handler = self._generate if call.path in {"/v1/chat/completions", "/v1/completions", "/v1/responses"} else wanted.get(call.path)
         if handler is None or call.method != "POST":
             await self._refuse(call, entry, refusals.unknown_url(call.method, call.path))
             return
@@ -140,6 +145,14 @@ class Sandbox:
             return
         await handler(call, body, entry)
 
+    async def _response(self, call: Call, entry: Entry) -> None:
+        name = call.path.removeprefix("/v1/responses/")
+        found = self._talks.stored(call.method, name) if call.method in {"GET", "DELETE"} else None
+        if found is None:
+            await self._refuse(call, entry, refusals.refusal(404, f"Response with id '{name}' not found.", "invalid_request_error", None))
+        else:
+            await self._complete(call, entry, found)
+
     async def _models(self, call: Call, entry: Entry) -> None:
         name = call.path.removeprefix("/v1/models").strip("/")
         if not call.path.startswith("/v1/models"):
@@ -152,16 +165,14 @@ class Sandbox:
             await self._complete(call, entry, {"object": "list", "data": [bodies.model_entry(model) for model in self.options.models]})
 
     async def _generate(self, call: Call, body: dict[str, Any], entry: Entry) -> None:
-        """Chat and text completions: check, count, perhaps fail, then generate."""
+        """Chat and text completions and responses: check, count, perhaps fail, then generate."""
         began = self._clock()
-        chat = call.path == "/v1/chat/completions"
-        problem = refusals.check_chat(body) if chat else refusals.check_limits(body)
-        if problem is not None:
-            await self._refuse(call, entry, problem)
+        kind = self._kind(call.path, body)
+        if isinstance(kind, Refusal):
+            await self._refuse(call, entry, kind)
             return
         entry.stream = bool(body.get("stream"))
         model = str(body["model"])
-        kind = Chat(body, self._book) if chat else Text(body)
         try:
             fault = self.faults.take(call.header("x-sandbox-fault"), model, began)
         except RequestError as error:
@@ -177,7 +188,18 @@ class Sandbox:
         entry.cached_tokens = self._cache.cached(kind.prompt)
         options = self.options
         speed = pace(options.ttft_ms, options.token_ms, options.jitter, options.seed, self._number)
-        await send(call, Generation(kind, entry, fault, speed, [*self._headers(entry, model), ("openai-processing-ms", str(round(speed.first * 1000)))]))
+        made = Generation(kind, entry, fault, speed, [*self._headers(entry, model), ("openai-processing-ms", str(round(speed.first * 1000)))])
+        await (responses.send(call, made, kind, self._talks) if isinstance(kind, responses.Reply) else send(call, made))
+
+    def _kind(self, path: str, body: dict[str, Any]) -> Chat | Text | Refusal:
+        """What is to be generated, or what is wrong with the request."""
+        if path == "/v1/responses":
+            return self._talks.reply(body, self._book)
+        chat = path == "/v1/chat/completions"
+        problem = refusals.check_chat(body) if chat else refusals.check_limits(body)
+        if problem is not None:
+            return problem
+        return Chat(body, self._book) if chat else Text(body)
 
     def _problem(self, kind: Chat | Text, fault: Fault | None, model: str, now: float) -> Refusal | None:
         """The error answer a well-formed request gets: a fault's, a too long context, a rate limit."""

@@ -22,7 +22,7 @@ from gateway.sandbox.references import ReferenceBook
 from gateway.sandbox.tokens import pieces, prompt_tokens
 
 _STALL_MS = 120_000
-_BREAKING = {FaultName.CUT, FaultName.STALL, FaultName.MALFORMED_CHUNK}
+BREAKING = {FaultName.CUT, FaultName.STALL, FaultName.MALFORMED_CHUNK}
 
 
 class Chat:
@@ -144,7 +144,7 @@ async def _whole(call: Call, g: Generation, answers: list[Answer]) -> None:
     if g.has(FaultName.CUT, FaultName.STALL):
         await call.start(200, [("content-length", str(len(data))), *headers])
         await call.write(data[: len(data) // 2])
-        await _stop(call, g)
+        await stop(call, g)
     await call.answer(200, data if not g.has(FaultName.MALFORMED_CHUNK) else data[: len(data) // 2], headers)
     g.entry.reported = not g.has(FaultName.NO_USAGE, FaultName.MALFORMED_CHUNK)
 
@@ -161,12 +161,12 @@ async def _stream(call: Call, g: Generation, answers: list[Answer]) -> None:
     await call.start(200, [("content-type", "text/event-stream; charset=utf-8"), ("cache-control", "no-cache"), *g.headers])
     for step, index, choice in _steps(g, answers):
         if step is not None:
-            if g.fault is not None and g.has(*_BREAKING) and step >= g.fault.after:
+            if g.fault is not None and g.has(*BREAKING) and step >= g.fault.after:
                 await _break_stream(call, g, head, index)
             await call.pause(began + g.pace.due(step) - clock())
             g.entry.completion_tokens += 1
         await call.write(_event(head | {"choices": [choice]}))
-    if g.has(*_BREAKING):
+    if g.has(*BREAKING):
         await _break_stream(call, g, head, 0)
     if counted and not g.has(FaultName.NO_USAGE):
         await call.write(_event(head | {"choices": [], "usage": g.usage()}))
@@ -193,10 +193,10 @@ async def _break_stream(call: Call, g: Generation, head: dict[str, Any], index: 
     if g.has(FaultName.MALFORMED_CHUNK):
         whole = _event(head | {"choices": [{"index": index, "delta": {"content": "lost"}}]})
         await call.write(whole[: len(whole) // 2] + b"\n\n")
-    await _stop(call, g)
+    await stop(call, g)
 
 
-async def _stop(call: Call, g: Generation) -> None:
+async def stop(call: Call, g: Generation) -> None:
     """Say nothing more: at once, or after a stall."""
     if g.fault is not None and g.fault.name is FaultName.STALL:
         await call.pause(g.fault.seconds(_STALL_MS))
