@@ -19,6 +19,7 @@ from gateway.settle import live_of
 from gateway.view import Backend
 from router.errors import UpstreamError, UpstreamRefused, UpstreamTimeout
 from router.headroom import expected_tokens
+from router.latency import slowdown
 from router.slow import is_slow
 from router.types import Outcome
 
@@ -74,9 +75,7 @@ def lost(run: Run, call: Call) -> None:
     """A call was cut off because one beside it was faster: learn how long it was waited for, and tell the breaker if that was far too long."""
     board, waited_ms = run.gateway.fleet.board, call.total_ms or 0.0
     board.waited(call.name, waited_ms, predicted_ms(run, call.name), stream=run.ask.stream)
-    live = live_of(run, call.name)
-    output = None if run.ask.stream else live.output_tokens or 0.0
-    if is_slow(run.plan.snapshot.slo, call.backend.candidate, live, waited_ms, output):
+    if _is_slow(run, call, waited_ms, None if run.ask.stream else live_of(run, call.name).output_tokens or 0.0):
         board.result(call.name, True, run.gateway.clock(), slow=True, probe=call.ticket.probe)
 
 
@@ -152,13 +151,18 @@ def _failed(run: Run, call: Call, error: UpstreamError) -> None:
 
 
 def _was_slow(run: Run, call: Call) -> bool:
-    live = live_of(run, call.name)
     if call.meter is not None:
-        waited_ms, output = call.ttft_ms, None
-    else:
-        made = call.usage.output if call.usage is not None else call.output_bytes / live.bytes_per_token
-        waited_ms, output = call.total_ms or call.elapsed_ms, made / run.features.n
-    return waited_ms is not None and is_slow(run.plan.snapshot.slo, call.backend.candidate, live, waited_ms, output)
+        return call.ttft_ms is not None and _is_slow(run, call, call.ttft_ms, None)
+    made = call.usage.output if call.usage is not None else call.output_bytes / live_of(run, call.name).bytes_per_token
+    return _is_slow(run, call, call.total_ms or call.elapsed_ms, made / run.features.n)
+
+
+def _is_slow(run: Run, call: Call, waited_ms: float, output: float | None) -> bool:
+    """`output` tokens of a whole answer; None: only its first token was waited for."""
+    usual_ms = run.gateway.fleet.board.usual_ms(call.name, output or 0.0)
+    if usual_ms is not None and call.backend.candidate.kind == "local":
+        usual_ms *= slowdown(live_of(run, call.name))  # what waits for a slot is our doing
+    return is_slow(run.plan.snapshot.slo, waited_ms, usual_ms, whole=output is not None)
 
 
 def _goes_on(run: Run, error: UpstreamError, rest: tuple[str, ...], backend: Backend) -> bool:
