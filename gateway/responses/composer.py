@@ -213,7 +213,11 @@ class Composer:
 def _logprobs(reported: object) -> list[dict[str, Any]]:
     """The log-probabilities of a choice's text; `bytes` is never null here."""
     entries = reported.get("content") if isinstance(reported, dict) else None
-    return [_entry(entry) | {"top_logprobs": [_entry(top) for top in entry.get("top_logprobs") or ()]} for entry in entries or () if isinstance(entry, dict)]
+    return [_entry(entry) | {"top_logprobs": [_entry(top) for top in _objects(entry.get("top_logprobs"))]} for entry in _objects(entries)]
+
+
+def _objects(value: object) -> list[dict[str, Any]]:
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
 
 
 def _entry(entry: Mapping[str, Any]) -> dict[str, Any]:

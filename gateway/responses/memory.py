@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import orjson
@@ -27,12 +28,16 @@ log = logging.getLogger("breakeven.responses")
 
 # Larger answers, with what was sent for them, are not kept: every follow-up would read all of it.
 MOST_BYTES = 16 * 1024 * 1024
+# All turns of a conversation together.
+_MOST_READ = 64 * 1024 * 1024
 # How much waits here for the database. The controller looks ten times a second.
 _MOST_HELD = 32 * 1024 * 1024
 _READ_S = 5.0
 # How long an answer of another worker may be on its way into the database.
 _ARRIVES_S = 2.0
 _LOOK_S = 0.05
+# Threads that read: their own, so that a slow read keeps nothing else from the database.
+_READERS = 2
 
 
 class Memory:
@@ -41,6 +46,7 @@ class Memory:
     def __init__(self) -> None:
         self._held: OrderedDict[str, tuple[Stored, int]] = OrderedDict()
         self._bytes = 0
+        self._readers = ThreadPoolExecutor(_READERS, "responses")
 
     def keep(self, item: Stored, spool: Spool) -> None:
         """Write an answer down; never waits for the database."""
@@ -77,9 +83,9 @@ class Memory:
     async def _rows(self, database: Engine, response_id: str, most: int = MOST_TURNS) -> list[Stored]:
         """What is known from an answer back; the database has the last word, because an answer may have been deleted there."""
         loop = asyncio.get_running_loop()
-        until = loop.time() + _ARRIVES_S
+        until, wait_s = loop.time() + _ARRIVES_S, _LOOK_S
         while True:
-            rows = await _read(database, response_id, most)
+            rows = await self._read(database, response_id, most)
             if rows:
                 self._drop(response_id)
                 return rows
@@ -88,22 +94,24 @@ class Memory:
                 return [held[0]]
             if loop.time() >= until:
                 return []
-            await asyncio.sleep(_LOOK_S)
+            await asyncio.sleep(wait_s)
+            wait_s *= 1.5
+
+    async def _read(self, database: Engine, response_id: str, most: int) -> list[Stored]:
+        def read() -> list[Stored]:
+            with reading(database) as conn:
+                if responses.size(conn, response_id, most) > _MOST_READ:
+                    raise RequestError("The conversation is too long to go on with; begin a new one.", param="previous_response_id")
+                return responses.chain(conn, response_id, most)
+
+        try:
+            async with asyncio.timeout(_READ_S):
+                return await asyncio.get_running_loop().run_in_executor(self._readers, read)
+        except (SQLAlchemyError, TimeoutError) as error:
+            log.warning("a conversation could not be read: %s", error)
+            raise LimitError("The conversation cannot be read right now; try again shortly.", retry_after_s=1.0, status=503, code="overloaded") from error
 
     def _drop(self, response_id: str) -> None:
         held = self._held.pop(response_id, None)
         if held is not None:
             self._bytes -= held[1]
-
-
-async def _read(database: Engine, response_id: str, most: int) -> list[Stored]:
-    def read() -> list[Stored]:
-        with reading(database) as conn:
-            return responses.chain(conn, response_id, most)
-
-    try:
-        async with asyncio.timeout(_READ_S):
-            return await asyncio.to_thread(read)
-    except (SQLAlchemyError, TimeoutError) as error:
-        log.warning("a conversation could not be read: %s", error)
-        raise LimitError("The conversation cannot be read right now; try again shortly.", retry_after_s=1.0, status=503, code="overloaded") from error

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Row, delete, func, select, update
+from sqlalchemy import CTE, Connection, Row, delete, func, literal, select, update
 
 from gateway.store import bulk
 from gateway.store.tables import responses
@@ -57,12 +57,23 @@ def get(conn: Connection, response_id: str) -> Stored | None:
 
 def chain(conn: Connection, response_id: str, most: int = MOST_TURNS) -> list[Stored]:
     """An answer and those before it in its conversation, newest first, as far as they are here; at most `most`."""
-    newest = select(responses.c.id, responses.c.previous_id).where(responses.c.id == response_id).add_columns(func.abs(0).label("depth"))
+    steps = _steps(response_id, most)
+    return [_stored(row) for row in conn.execute(select(responses).join(steps, responses.c.id == steps.c.id).order_by(steps.c.depth))]
+
+
+def size(conn: Connection, response_id: str, most: int = MOST_TURNS) -> int:
+    """How many characters `chain` would read."""
+    steps = _steps(response_id, most)
+    texts = func.length(responses.c.input) + func.length(responses.c.response)
+    found: int = conn.execute(select(func.coalesce(func.sum(texts), 0)).select_from(responses).join(steps, responses.c.id == steps.c.id)).scalar_one()
+    return found
+
+
+def _steps(response_id: str, most: int) -> CTE:
+    newest = select(responses.c.id, responses.c.previous_id, literal(0).label("depth")).where(responses.c.id == response_id)
     steps = newest.cte("steps", recursive=True)
-    earlier = select(responses.c.id, responses.c.previous_id, (steps.c.depth + 1).label("depth")).join(steps, responses.c.id == steps.c.previous_id)
-    steps = steps.union_all(earlier.where(steps.c.depth < most - 1))
-    rows = conn.execute(select(responses, steps.c.depth).join(steps, responses.c.id == steps.c.id).order_by(steps.c.depth))
-    return [_stored(row) for row in rows]
+    earlier = select(responses.c.id, responses.c.previous_id, steps.c.depth + 1).join(steps, responses.c.id == steps.c.previous_id)
+    return steps.union_all(earlier.where(steps.c.depth < most - 1))
 
 
 def remove(conn: Connection, response_id: str, key_id: str | None) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.wire import Endpoint, features, parse, upstream_body
@@ -103,6 +103,7 @@ JSON = st.recursive(
 )
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     body=st.dictionaries(
         st.sampled_from(["model", "messages", "stream", "stream_options", "n", "tools", "prompt", "input", "max_tokens", "x"]), JSON, max_size=8
@@ -111,7 +112,7 @@ JSON = st.recursive(
 def test_no_body_breaks_it(body: dict[str, object]) -> None:
     """Any JSON object is either refused in words or fully understood, on every endpoint."""
     raw = orjson.dumps(body)
-    for endpoint in ("chat", "completions", "embeddings"):
+    for endpoint in ("chat", "completions", "embeddings", "responses"):
         try:
             ask = parse(raw, endpoint)  # type: ignore[arg-type]
         except RequestError:

@@ -62,6 +62,31 @@ def test_any_split_gives_the_same(sizes: list[int]) -> None:
     assert (meter.usage, meter.complete, meter.output_bytes) == (Usage(20, 5, 7, 2), True, 12)
 
 
+JSON: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers(0, 3) | st.sampled_from(["function_call", "output_text", "server_error", "x"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["item", "type", "content", "text", "output", "error", "code", "usage", "arguments", "call_id"]), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@settings(deadline=None)
+@given(
+    st.sampled_from(["response.completed", "response.failed", "response.output_item.done", "response.output_text.delta", "error"]),
+    st.dictionaries(st.sampled_from(["response", "item", "delta", "output_index", "sequence_number", "message", "code"]), JSON),
+)
+def test_no_event_breaks_it(kind: str, fields: dict[str, Any]) -> None:
+    """Whatever a provider sends in its events or as a whole answer: no exception."""
+    out, meter = fed(numbered([{"type": kind, **fields}])[0], keep_text=True)
+    assert out or meter.error is not None
+    whole: dict[str, Any] = fields.get("response") if isinstance(fields.get("response"), dict) else {}
+    assert read_output(whole, Transcript()) >= 0
+    assert finish_of(whole) is None or isinstance(finish_of(whole), str)
+    assert failed(whole) in {True, False}
+
+
 def test_a_stream_that_ends_early_is_not_complete() -> None:
     """The error event goes on counting."""
     out, meter = fed(b"".join(numbered(EVENTS)[:5]))

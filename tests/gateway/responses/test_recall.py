@@ -259,7 +259,7 @@ def test_a_slow_database_has_its_own_timeout(gateway: LiveGateway, monkeypatch: 
     """The read is given up, whatever the request's timeouts are."""
     release = threading.Event()
     monkeypatch.setattr(memory, "_READ_S", 0.05)
-    monkeypatch.setattr(responses, "chain", lambda *_: release.wait(20) or [])
+    monkeypatch.setattr(responses, "size", lambda *_: release.wait(20) and 0)
     with pytest.raises(LimitError) as refused:
         gateway.run(Memory().one(gateway.database, "resp_brkvn1", None))
     release.set()
@@ -276,6 +276,9 @@ def test_a_conversation_has_an_end(gateway: LiveGateway, monkeypatch: pytest.Mon
     monkeypatch.setattr(memory, "MOST_TURNS", 5)
     monkeypatch.setattr(memory.Memory._rows, "__defaults__", (5,))
     with pytest.raises(RequestError, match="more than 5 turns"):
+        gateway.run(Memory().conversation(gateway.database, "resp_brkvn11", None))
+    monkeypatch.setattr(memory, "_MOST_READ", 50)
+    with pytest.raises(RequestError, match="too long to go on with"):
         gateway.run(Memory().conversation(gateway.database, "resp_brkvn11", None))
 
 

@@ -201,6 +201,33 @@ def test_any_split_gives_the_same_events(chunks: tuple[bytes, ...], sizes: list[
     assert kept == wanted
 
 
+JSON: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers(0, 3) | st.text(max_size=3) | st.sampled_from(["stop", "x"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["index", "delta", "content", "tool_calls", "id", "function", "name", "arguments", "logprobs", "top_logprobs", "finish_reason", "refusal"]
+            ),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@settings(deadline=None)
+@given(st.lists(JSON, max_size=4), st.dictionaries(st.sampled_from(["model", "usage", "service_tier"]), JSON))
+def test_no_chunk_breaks_it(choices: list[Any], more: dict[str, Any]) -> None:
+    """Whatever a provider sends in its chunks, whole or streamed: no exception, and numbered events come out."""
+    out, _, _ = streamed(ROLE, event(choices=choices, **more), STOP, DONE)
+    numbers = [orjson.loads(line[6:])["sequence_number"] for line in out.split(b"\n") if line.startswith(b"data: ")]
+    assert numbers == list(range(len(numbers)))
+    messages = [{**each, "message": each.get("delta")} if isinstance(each, dict) else each for each in choices]
+    assert orjson.loads(whole(composer(), {"choices": messages, **more}, None))["object"] == "response"
+
+
 def test_a_whole_answer_is_the_same_object() -> None:
     """Streamed or not, the response is the same."""
     message = {"role": "assistant", "content": "Let me see.", "tool_calls": [

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import orjson
 from sqlalchemy import Engine, select
 
 from gateway.store import records, responses, retention
@@ -31,6 +32,9 @@ def test_a_conversation_is_read_from_its_last_answer_back(database: Engine) -> N
         assert responses.chain(conn, "resp_4") == [branch, FIRST]
         assert responses.chain(conn, "resp_3", most=2) == [THIRD, SECOND]
         assert responses.chain(conn, "resp_9") == []
+        texts = [len(orjson.dumps(value).decode()) for value in (FIRST.input, FIRST.response)]
+        assert responses.size(conn, "resp_3") == 3 * sum(texts)
+        assert responses.size(conn, "resp_9") == 0
         assert responses.get(conn, "resp_2") == SECOND
         assert responses.get(conn, "resp_9") is None
 
