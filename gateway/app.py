@@ -13,12 +13,12 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from sqlalchemy import Engine
 
 from gateway import http_errors, operations
-from gateway.admission import MOST_IN_FLIGHT, Admission
+from gateway.admission import Admission
 from gateway.asgi import Message, Receive, Scope, Send, answer
 from gateway.config.models import Config
 from gateway.context import Gateway
@@ -46,7 +46,16 @@ class Options:
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
     on_reload: Callable[[], None] = lambda: None
     clock: Callable[[], float] = time.time  # noqa: TID251 - this is the composition root
-    most_in_flight: int = MOST_IN_FLIGHT
+
+
+class Companion(Protocol):
+    """Another way in than HTTP: the lane of batches, or nothing in tests."""
+
+    async def start(self) -> None:
+        """Begin."""
+
+    async def close(self) -> None:
+        """End."""
 
 
 class App:
@@ -57,6 +66,11 @@ class App:
         self.gateway = gateway
         self._endpoints = Endpoints(gateway)
         self._building: asyncio.Task[ASGIApp] | None = None
+        self._companion: Companion | None = None
+
+    def accompany(self, companion: Companion) -> None:
+        """Start something once requests can be answered, and end it before what they need is closed. Call it before `start`."""
+        self._companion = companion
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One connection event, as ASGI wants it."""
@@ -97,10 +111,14 @@ class App:
         await gateway.fleet.start()
         await warm_up(gateway)
         self._operations()
+        if self._companion is not None:
+            await self._companion.start()
 
     async def stop(self) -> None:
         """Close everything; requests have ended by now."""
         gateway = self.gateway
+        if self._companion is not None:
+            await self._companion.close()
         await asyncio.gather(self._operations(), return_exceptions=True)
         await gateway.fleet.stop()
         await gateway.upstream.close()
@@ -118,17 +136,17 @@ class App:
 def create_app(config: Config, database: Engine, options: Options | None = None) -> App:
     """The application for a configuration and a migrated database. Call it in the process that serves, after any fork."""
     chosen = options or Options()
-    prices = price_book(config)
+    prices, metrics = price_book(config), Metrics()
     gateway = Gateway(
         config=config,
         database=database,
         fleet=Fleet(config, database, prices, chosen.clock),
         prices=prices,
         spool=Spool(config.server.data_dir / "spool", chosen.worker),
-        metrics=Metrics(),
+        metrics=metrics,
         upstream=Upstreams(),
         limits=Limits(budgets(config)),
-        admission=Admission(chosen.most_in_flight),
+        admission=Admission(config.server.max_in_flight, config.server.max_queue, metrics),
         clock=chosen.clock,
         started=chosen.clock(),
         reload=_unset,
@@ -149,6 +167,7 @@ def apply(gateway: Gateway, config: Config) -> None:
     gateway.config = config
     gateway.prices = price_book(config)
     gateway.limits.budgets = budgets(config)
+    gateway.admission.resize(config.server.max_in_flight, config.server.max_queue)
     gateway.fleet.replace_config(config, gateway.prices)
     log.info("configuration %s is in force", config.source)
 

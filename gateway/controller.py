@@ -1,4 +1,4 @@
-"""The controller process: engines and their adapters, the spool into the database, GPU minutes, retention. Everything that is done once per installation.
+"""The controller process: engines and their adapters, the spool into the database, GPU minutes, batches, retention: what is done once per installation.
 
 Public: `run(config)` (until SIGTERM or SIGINT; SIGHUP reads the configuration again), `main(config) -> int` for a process of its own.
 Each duty is a loop of its own: one that fails is logged and tried again, the others go on. Ending it drains the engines and brings in the last records.
@@ -17,8 +17,10 @@ from dataclasses import replace
 
 from sqlalchemy import Engine
 
+from gateway.batches.supervisor import Batches
 from gateway.config.models import Config
 from gateway.engine_specs import adapter_routes, launches, replica_specs
+from gateway.files import sweep as files
 from gateway.reload import reread
 from gateway.store import gpu, retention
 from gateway.store.ingest import Ingester
@@ -38,6 +40,7 @@ INGEST_S = 0.1
 RECOVER_S = 1.0
 BOOKS_S = 2.0
 RETENTION_S = 3600.0
+BATCHES_S = 0.5
 
 
 async def run(config: Config, clock: Callable[[], float] = time.time, environ: Mapping[str, str] | None = None) -> None:  # noqa: TID251  the root of a process
@@ -73,6 +76,7 @@ class Controller:
         self._database: Engine = connect(config.database, config.source.parent)
         self._ingester = Ingester(self._database, data_dir / "spool")
         self._reconciler = Reconciler(self._database, data_dir, clock, log.info)
+        self._batches = Batches(self._database, data_dir, clock)
         self.engines = Engines(lambda spec: Replica(spec, Hooks(self._report, log.info, probe, self._wanted)))
         self._uptime = Uptime()
         self._recovered = float("-inf")
@@ -93,17 +97,23 @@ class Controller:
         """All duties until `stop`; then engines drain while records still come in."""
         await asyncio.to_thread(storage.sweep_staging, self.config.server.data_dir)
         ended = asyncio.Event()
-        while_engines_run = (Loop("engines and adapters", self._reconcile, RECONCILE_S), Loop("retention", self._forget, RETENTION_S))
+        while_engines_run = (
+            Loop("engines and adapters", self._reconcile, RECONCILE_S),
+            Loop("batches", self._batches.once, BATCHES_S),
+            Loop("retention", self._forget, RETENTION_S),
+        )
         to_the_end = (Loop("the ledger", self._ingest, INGEST_S), Loop("GPU minutes", self._book, BOOKS_S))
         try:
             async with asyncio.TaskGroup() as tasks:
                 for loop in to_the_end:
                     tasks.create_task(keep(loop, ended), name=loop.name)
                 await asyncio.gather(*(keep(loop, stop) for loop in while_engines_run))
+                await self._batches.close()
                 await self.engines.close()
                 ended.set()
             await self._ingest()
         finally:
+            await self._batches.close()
             await self.engines.close()
             self._ingester.close()
             self._database.dispose()
@@ -146,6 +156,7 @@ class Controller:
     async def _forget(self) -> None:
         days = {name: route.capture.retain_days for name, route in self.config.routes.items()}
         await asyncio.to_thread(retention.sweep, self._database, self._clock(), days)
+        await asyncio.to_thread(files.sweep, self._database, self.config.server.data_dir, self._clock())
 
     async def _report(self, view: ReplicaView) -> None:
         def write() -> None:

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Literal
 
+from gateway.batches import door
 from gateway.config.models import Config
 from gateway.listen import listen
 from router.errors import BreakevenError, ConfigError
@@ -48,7 +49,8 @@ def serve(config: Config, controller: Controller | None = None, environ: Mapping
     try:
         import gateway.worker  # noqa: F401 - once, before the forks share it
 
-        return _Arbiter(config, sockets, controller or _controller, dict(os.environ if environ is None else environ), drain_s).run()
+        with door.bind(config.server.data_dir) as lane:
+            return _Arbiter(config, sockets, lane, controller or _controller, dict(os.environ if environ is None else environ), drain_s).run()
     finally:
         for each in sockets:
             each.close()
@@ -75,6 +77,7 @@ class _Child:
 class _Arbiter:
     config: Config
     sockets: list[socket.socket]
+    lane: socket.socket
     controller: Controller
     environ: Mapping[str, str] = field(repr=False)
     drain_s: float
@@ -153,14 +156,14 @@ class _Arbiter:
 
     def _child(self, child: _Child) -> int:
         if child.role == "controller":
-            for each in self.sockets:
+            for each in (*self.sockets, self.lane):
                 each.close()
             os.close(self._announce[1])
             done = self.controller(self.config)
             return done if isinstance(done, int) else 0
         from gateway import worker
 
-        place = worker.Place(child.index, self._announce[1], self._pid, max(1.0, self.drain_s - 2.0), self.environ)
+        place = worker.Place(child.index, self._announce[1], self._pid, max(1.0, self.drain_s - 2.0), self.lane, self.environ)
         worker.run(self.config, self.sockets, place)
         return 0
 

@@ -21,6 +21,7 @@ import uvloop
 from typing_extensions import override
 
 from gateway.app import App, Options, apply, create_app
+from gateway.batches.lane import Lane
 from gateway.config.models import Config
 from gateway.http_edge import Bounds, Edge
 from gateway.http_server import protocol
@@ -36,12 +37,14 @@ _COLLECT = (20_000, 20, 20)
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Which worker this is. `ready` is a descriptor that gets one byte when requests are answered, `drain_s` how long the last ones may take."""
+    """Which worker this is. `ready` is a descriptor that gets one byte when requests are answered, `drain_s` how long the last ones may take, `lane`
+    where lines of batches come in."""
 
     index: int
     ready: int
     arbiter: int
     drain_s: float
+    lane: socket.socket
     environ: Mapping[str, str] = field(repr=False)
 
 
@@ -78,8 +81,15 @@ def run(config: Config, sockets: Sequence[socket.socket], place: Place) -> None:
 
 async def _serve(app: App, sockets: Sequence[socket.socket], place: Place) -> None:
     server = _Server(settings(app, place.drain_s), place.ready)
+    lane = Lane(app, app.gateway, place.lane)
+    app.accompany(lane)
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGTERM, server.handle_exit, signal.SIGTERM, None)
+
+    def drain() -> None:
+        lane.refuse(place.drain_s)
+        server.handle_exit(signal.SIGTERM, None)
+
+    loop.add_signal_handler(signal.SIGTERM, drain)
     loop.add_signal_handler(signal.SIGHUP, _reload, app, place.environ)
     await server.serve(sockets=list(sockets))
     if not server.started:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gateway.batches.endpoint import BatchEndpoints
 from gateway.context import Gateway
 from gateway.files.endpoint import Files
 from gateway.files.http import Handler
@@ -13,11 +14,12 @@ _POST = frozenset({"POST"})
 
 
 class Kept:
-    """The paths of what the gateway keeps for its clients: files and uploads."""
+    """The paths of what the gateway keeps for its clients: files, uploads and batches."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._files = Files(gateway)
         self._uploads = Uploads(gateway)
+        self._batches = BatchEndpoints(gateway)
 
     def find(self, path: str) -> Entry | None:
         """The methods and the handler of a path; None: not a path of ours."""
@@ -25,6 +27,8 @@ class Kept:
             return self._file(path.removeprefix("/v1/files"))
         if path.startswith("/v1/uploads"):
             return self._upload(path.removeprefix("/v1/uploads"))
+        if path.startswith("/v1/batches"):
+            return self._batch(path.removeprefix("/v1/batches"))
         return None
 
     def _file(self, rest: str) -> Entry | None:
@@ -43,4 +47,14 @@ class Kept:
         match rest.split("/"):
             case ["", _, "parts" | "complete" | "cancel"]:
                 return _POST, self._uploads.one
+        return None
+
+    def _batch(self, rest: str) -> Entry | None:
+        if rest == "":
+            return _READ | _POST, self._batches.collection
+        match rest.split("/"):
+            case ["", _]:
+                return _READ, self._batches.one
+            case ["", _, "cancel"]:
+                return _POST, self._batches.one
         return None

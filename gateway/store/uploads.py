@@ -19,7 +19,7 @@ from router.errors import RequestError
 PREFIX = "upload_bk-"
 PART_PREFIX = "part_bk-"
 LIFE_S = 3600.0
-_CHUNK = 500
+_CHUNK = 10_000
 
 
 @dataclass(frozen=True, slots=True)
