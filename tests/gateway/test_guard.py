@@ -118,6 +118,48 @@ async def test_someone_elses_cancellation_is_not_ours() -> None:
     assert await task is None
 
 
+async def test_a_leg_has_phases_of_its_own_and_the_same_total() -> None:
+    """Its deadline ends its own task and not the other's; the total ends both."""
+    client = Client()
+    guard = Guard(client.receive, 200.0)
+    guard.expect("total", guard.left_ms)
+
+    async def work(within_ms: float) -> Reason | None:
+        leg = guard.leg()
+        leg.expect("first_token", within_ms)
+        try:
+            return await ends(leg)
+        finally:
+            leg.stop()
+
+    early, late = asyncio.create_task(work(20.0)), asyncio.create_task(work(60_000.0))
+    assert await early == "first_token"
+    assert guard.reason is None
+    assert await ends(guard) == "total"
+    assert await late == "total"
+    guard.stop()
+
+
+async def test_a_leg_is_interrupted_for_a_reason() -> None:
+    """The one it is given, also when its own deadline has just passed: one cancellation."""
+    guard = Guard(Client().receive, 5000.0)
+    legs: list[Guard] = []
+
+    async def work() -> tuple[Reason | None, int]:
+        legs.append(guard.leg())
+        reason = await ends(legs[0])
+        await asyncio.sleep(0.01)
+        task = asyncio.current_task()
+        return reason, task.cancelling() if task is not None else -1
+
+    task = asyncio.create_task(work())
+    await asyncio.sleep(0.01)
+    legs[0].interrupt("first_token")
+    legs[0].interrupt("hedge_lost")
+    assert await task == ("hedge_lost", 0)
+    guard.stop()
+
+
 def test_a_guard_needs_a_task() -> None:
     """Outside a task there is nothing to interrupt."""
     loop = asyncio.new_event_loop()

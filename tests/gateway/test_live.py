@@ -6,6 +6,7 @@ import pytest
 
 from gateway import live as live_module
 from gateway.live import SUSPECT_S, Board, Observation, Ticket
+from router.headroom import Headroom
 from router.types import Candidate
 
 HOSTED = Candidate("one/m", "hosted", "one", "m")
@@ -90,6 +91,96 @@ def test_failures_open_the_circuit() -> None:
     board.retry_after("one/m", 50.0)
     assert board.live("r", HOSTED, True, 0, 49.0).retry_at == 50.0
     assert board.live("r", HOSTED, True, 0, 50.0).retry_at is None
+
+
+def test_calls_from_before_it_opened_do_not_count() -> None:
+    """Only those let through as probes say how the backend is now."""
+    board = Board()
+    before = board.begin("one/m", None, 9.0)
+    for _ in range(5):
+        board.result("one/m", False, 10.0)
+    probe = board.begin("one/m", None, 16.0)
+    assert (before.probe, probe.probe) == (False, True)
+    for _ in range(3):
+        board.result("one/m", True, 16.0, probe=before.probe)
+    assert board.live("r", HOSTED, True, 0, 16.0).breaker == "half_open"
+    board.result("one/m", True, 16.0, probe=True)
+    board.result("one/m", True, 16.0, probe=True)
+    assert board.live("r", HOSTED, True, 0, 16.0).breaker == "closed"
+
+
+def test_whose_turn_a_probe_is() -> None:
+    """At once, then not while one is under way, then a second after it began."""
+    board = Board()
+    for _ in range(5):
+        board.result("one/m", False, 10.0)
+    assert board.live("r", HOSTED, True, 0, 10.0).probe_due
+    ticket = board.begin("one/m", None, 10.0)
+    assert not board.live("r", HOSTED, True, 0, 14.0).probe_due
+    board.end("one/m", None, ticket)
+    assert not board.live("r", HOSTED, True, 0, 10.5).probe_due
+    assert board.live("r", HOSTED, True, 0, 11.0).probe_due
+
+
+def test_what_a_provider_has_left() -> None:
+    """Less what was sent after the call that brought the news; an answer to an earlier call that comes later is none."""
+    board = Board()
+    first = board.begin("one/m", None, 1.0, 100)
+    second = board.begin("one/m", None, 1.0, 200)
+    board.begin("one/m", None, 1.0, 300)
+    board.headroom("one/m", Headroom(10, 60.0, 1_000, 60.0), second)
+    board.headroom("one/m", Headroom(50, 60.0, 5_000, 60.0), first)
+    live = board.live("r", HOSTED, True, 0, 2.0)
+    assert (live.requests_left, live.tokens_left) == (9, 700)
+    live = board.live("r", HOSTED, True, 0, 60.0)
+    assert (live.requests_left, live.tokens_left) == (None, None)
+
+
+def test_percentiles_of_streams_and_of_whole_answers() -> None:
+    """Streams by their first token, whole answers by how far they exceed what was predicted; nothing before twenty were seen."""
+    board = Board()
+    for _ in range(20):
+        assert board.p95_ms("one/m", 500.0, stream=True) is None
+        assert board.p95_ms("one/m", 500.0, stream=False) is None
+        board.learn("r", HOSTED, seen(), 1.0)
+        board.learn("r", HOSTED, seen(ttft_ms=None, total_ms=300.0, predicted_ms=200.0), 1.0)
+    first, whole = board.p95_ms("one/m", None, stream=True), board.p95_ms("one/m", 500.0, stream=False)
+    assert first is not None
+    assert whole is not None
+    assert 25.0 < first < 100.0
+    assert 375.0 < whole < 1500.0
+    assert board.p95_ms("one/m", None, stream=False) is None
+    assert board.p95_ms("never", None, stream=True) is None
+
+
+def test_who_was_given_up_on_is_learnt_from_too() -> None:
+    """A loser that had waited longer than is usual moves the percentile up; one that was cut off early says nothing."""
+    board = Board()
+    board.waited("one/m", 900.0, None, stream=True)
+    for _ in range(20):
+        board.learn("r", HOSTED, seen(), 1.0)
+        board.learn("r", HOSTED, seen(ttft_ms=None, predicted_ms=250.0), 1.0)
+    before = board.p95_ms("one/m", None, stream=True), board.p95_ms("one/m", 100.0, stream=False)
+    board.waited("one/m", 10.0, None, stream=True)
+    board.waited("one/m", 10.0, 250.0, stream=False)
+    assert (board.p95_ms("one/m", None, stream=True), board.p95_ms("one/m", 100.0, stream=False)) == before
+    board.waited("one/m", 900.0, None, stream=True)
+    board.waited("one/m", 900.0, 250.0, stream=False)
+    after = board.p95_ms("one/m", None, stream=True), board.p95_ms("one/m", 100.0, stream=False)
+    assert all((late or 0.0) > (early or 0.0) for late, early in zip(after, before, strict=True))
+
+
+def test_what_is_usual_outlasts_a_brown_out() -> None:
+    """The prediction follows at once, what a slow call is measured against does not."""
+    board = Board()
+    assert board.usual_ms("one/m", 10.0) is None
+    for _ in range(20):
+        board.learn("r", HOSTED, seen(), 1.0)
+    assert board.usual_ms("one/m", 10.0) == pytest.approx(50.0 + 10 * 20.0)
+    for _ in range(12):
+        board.learn("r", HOSTED, seen(ttft_ms=5_000.0, total_ms=9_000.0), 1.0)
+    assert (board.live("r", HOSTED, True, 0, 1.0).ttft_ms or 0.0) > 1_500.0
+    assert (board.usual_ms("one/m", 0.0) or 0.0) < 100.0
 
 
 def test_a_replica_is_suspected_for_a_while() -> None:

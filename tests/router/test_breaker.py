@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.breaker import FIRST_OPEN_S, LONGEST_OPEN_S, TABLE, BreakerState, on_result, on_retry_after, view
+from router.breaker import FIRST_OPEN_S, LONGEST_OPEN_S, PROBE_EVERY_S, TABLE, BreakerState, on_probe, on_result, on_retry_after, probe_due, view
 
 
 def after(results: str, state: BreakerState | None = None, start: float = 100.0, every: float = 0.1) -> tuple[BreakerState, float]:
@@ -101,3 +101,28 @@ def test_it_always_comes_back(results: list[tuple[str, float]]) -> None:
     assert view(state, now) != "open"
     state, now = after("..", state, now)
     assert view(state, now) == "closed"
+
+
+def test_a_good_probe_brings_an_open_circuit_forward() -> None:
+    """Half-open from then on, and the next good one closes it; a bad or slow one takes nothing and gives nothing."""
+    state, now = after("xxxxx")
+    assert on_probe(state, False, False, now) == state
+    assert on_probe(state, True, True, now) == state
+    better = on_probe(state, True, False, now)
+    assert (view(better, now), better.open_s) == ("half_open", state.open_s)
+    assert view(on_probe(better, True, False, now), now) == "closed"
+    assert view(on_probe(better, False, False, now), now) == "open"
+    assert view(on_probe(better, True, True, now), now) == "open"
+
+
+def test_a_probe_that_ends_after_the_circuit_closed_is_a_call_like_any_other() -> None:
+    """It counts once."""
+    assert on_probe(BreakerState(), True, False, 5.0) == on_result(BreakerState(), True, False, 5.0)
+
+
+@pytest.mark.parametrize(("under_way", "since", "due"), [(0, PROBE_EVERY_S, True), (0, PROBE_EVERY_S - 0.1, False), (1, 60.0, False), (0, float("inf"), True)])
+def test_probes_are_rare(under_way: int, since: float, due: bool) -> None:
+    """One at a time, one in a second, and none of a closed circuit."""
+    state, now = after("xxxxx")
+    assert probe_due(state, under_way, now - since, now) is due
+    assert not probe_due(BreakerState(), under_way, now - since, now)

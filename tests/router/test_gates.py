@@ -53,6 +53,12 @@ def test_an_adapter_without_a_live_version_is_no_candidate() -> None:
         (replace(LIVE, breaker="open"), "circuit"),
         (replace(LIVE, breaker="half_open", in_flight=1), "circuit"),
         (replace(LIVE, breaker="half_open", in_flight=0), None),
+        (replace(LIVE, breaker="half_open", in_flight=9, probe_due=True), None),
+        (replace(LIVE, breaker="open", probe_due=True), "circuit"),
+        (replace(LIVE, breaker="open", retry_at=NOW + 1.0), "retry_after"),
+        (replace(LIVE, requests_left=0), "rate_limit"),
+        (replace(LIVE, requests_left=1, tokens_left=10_000), None),
+        (replace(LIVE, tokens_left=100), "rate_limit"),
         (replace(LIVE, retry_at=NOW + 1.0), "retry_after"),
         (replace(LIVE, retry_at=NOW), None),
     ],
@@ -125,3 +131,21 @@ def test_two_canaries_never_answer_the_same_conversation() -> None:
     """Canary and ramp of one adapter at once: still exactly one of the three versions."""
     second = replace(CANARY, backend="local/triage@5", version=5, stage=Stage.RAMP, canary_percent=60.0)
     assert all(dropped(c, TRIAGE, CANARY, second).count(None) == 1 for c in range(500))
+
+
+def test_where_nobody_may_answer_a_believed_limit_does_not_count() -> None:
+    """The provider decides; who has asked to wait is not asked, and with someone else there nobody is."""
+    short, waits = replace(quick(MINI.backend), requests_left=0), replace(quick(LARGE.backend), retry_at=NOW + 5.0)
+    assert dropped(1, MINI, LARGE, states=[short, waits]) == [None, "retry_after"]
+    assert dropped(1, MINI, LARGE, states=[short, quick(LARGE.backend)]) == ["rate_limit", None]
+    assert dropped(1, MINI, LARGE, states=[short, replace(quick(LARGE.backend), tokens_left=0)]) == [None, None]
+    assert dropped(1, MINI, pinned=True, states=[short]) == [None]
+
+
+def test_where_nobody_may_answer_open_circuits_are_probed() -> None:
+    """Those whose turn it is; not before a believed limit, not instead of a candidate that is there, and never one that is down."""
+    due, not_due = replace(quick(MINI.backend), breaker="open", probe_due=True), replace(quick(LARGE.backend), breaker="open")
+    assert dropped(1, MINI, LARGE, states=[due, not_due]) == [None, "circuit"]
+    assert dropped(1, MINI, LARGE, states=[due, quick(LARGE.backend)]) == ["circuit", None]
+    assert dropped(1, MINI, LARGE, states=[due, replace(quick(LARGE.backend), requests_left=0)]) == ["circuit", None]
+    assert dropped(1, MINI, TRIAGE, states=[not_due, replace(due, healthy=False)]) == ["circuit", "unhealthy"]

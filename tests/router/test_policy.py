@@ -238,15 +238,17 @@ def test_a_decision_is_complete_and_deterministic(given_world: World, seed: int)
 
 @given(worlds(), st.integers(0, 2**32))
 def test_gates_hold_whatever_the_savings(given_world: World, seed: int) -> None:
-    """Blocked, shadow, absent, incapable, sick or broken candidates are never in the order."""
+    """Blocked, shadow, absent, incapable or sick candidates are never in the order; broken ones only as probes, where nobody else is."""
     features, snapshot, live = given_world
     order = choose(snapshot, live, features, seed).order
     for candidate in snapshot.candidates:
         state = live[candidate.backend]
         closed = candidate.adapter is not None and (candidate.version is None or candidate.stage in (Stage.BLOCKED, Stage.SHADOW))
         waiting = state.retry_at is not None and state.retry_at > NOW
-        if closed or waiting or not features.needs <= candidate.takes or not state.healthy or state.breaker == "open":
+        if closed or waiting or not features.needs <= candidate.takes or not state.healthy:
             assert candidate.backend not in order
+        if state.breaker == "open" and candidate.backend in order:
+            assert all(live[name].probe_due and live[name].breaker != "closed" for name in order)
 
 
 @given(worlds(), st.integers(0, 2**32))

@@ -75,6 +75,9 @@ def lives(draw: st.DrawFn, backend: str) -> Live:
         retry_at=draw(st.none() | st.floats(NOW - 60, NOW + 60)),
         work_value=draw(st.floats(0, 1e8)),
         others_in_flight=draw(st.integers(0, 20)),
+        requests_left=draw(st.none() | st.integers(0, 50)),
+        tokens_left=draw(st.none() | st.integers(0, 50_000)),
+        probe_due=draw(st.booleans()),
     )
 
 

@@ -13,6 +13,7 @@ from gateway.config.models import (
     CandidateConfig,
     Config,
     EngineConfig,
+    HedgeConfig,
     PriceOverride,
     ProviderConfig,
     RouteConfig,
@@ -31,6 +32,13 @@ def test_a_route_needs_only_candidates() -> None:
     assert (route.quality.floor, route.quality.suite) == (-0.02, None)
     assert (route.capture.sample, route.capture.retain_days, route.capture.redact) == (0, 30, ("email", "phone", "card"))
     assert route.budget.nanousd_per_day is None
+    assert (route.hedge, route.timeouts.min_tokens_per_s) == (None, None)
+
+
+def test_hedges() -> None:
+    """After milliseconds or a learnt percentile; a share of the hosted dollars."""
+    assert HedgeConfig.model_validate({"after_ms": 800}) == HedgeConfig(after_ms=800.0, spend=0.05)
+    assert HedgeConfig.model_validate({"after_ms": "p95", "spend": 0.5}).after_ms == "p95"
 
 
 def test_slo_and_money_become_plain_values() -> None:

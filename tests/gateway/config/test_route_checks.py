@@ -36,6 +36,11 @@ def route(candidates: str, more: str = "", name: str = "r") -> str:
         (route("{engine: local, adapter: a/b}"), "routes.r.candidates[0].adapter", "cannot be the name of an adapter"),
         (route("{engine: local, adapter: a@3}"), "routes.r.candidates[0].adapter", "follows the live version"),
         (route(f"{SOUND}, {{engine: local}}, {SOUND}"), "routes.r.candidates[2]", "is the same as candidates[0]"),
+        (route(f"{SOUND}, {{engine: local}}", "hedge: {spend: 0.1}"), "routes.r.hedge.after_ms", "is required"),
+        (route(f"{SOUND}, {{engine: local}}", "hedge: {after_ms: p99}"), "routes.r.hedge.after_ms", 'or "p95"'),
+        (route(f"{SOUND}, {{engine: local}}", "hedge: {after_ms: 0}"), "routes.r.hedge.after_ms", "greater than 0"),
+        (route(f"{SOUND}, {{engine: local}}", "hedge: {after_ms: p95, spend: 2}"), "routes.r.hedge.spend", "1"),
+        (route(SOUND, "timeouts: {min_tokens_per_s: 0}"), "routes.r.timeouts.min_tokens_per_s", "more than 0"),
         (route(SOUND, name="a/b"), "routes.a/b", "cannot be the name of a route"),
         (route(SOUND, name="'ft:x'"), "routes.ft:x", "cannot be the name of a route"),
         (route(SOUND, name="openai"), "routes.openai", "is in providers too"),
@@ -52,6 +57,17 @@ def test_what_is_refused(problems: Problems, text: str, key: str, part: str) -> 
     found = problems(text)
     assert [(p.key, p.line) for p in found] == [(key, 4)]
     assert part in found[0].message
+
+
+def test_hedges_that_never_happen(loaded: Load) -> None:
+    """Allowed, and said."""
+    both = f"{SOUND}, {{engine: local}}"
+    assert loaded(route(both, "hedge: {after_ms: p95}")).warnings == ()
+    assert loaded(route(both, "hedge: {after_ms: 400}, timeouts: {first_token_ms: 500}")).warnings == ()
+    alone = loaded(route(SOUND, "hedge: {after_ms: p95}")).warnings
+    assert [(p.key, "second candidate" in p.message) for p in alone] == [("routes.r.hedge", True)]
+    late = loaded(route(both, "hedge: {after_ms: 500}, timeouts: {first_token_ms: 500}")).warnings
+    assert [(p.key, "first_token_ms (500)" in p.message) for p in late] == [("routes.r.hedge.after_ms", True)]
 
 
 def test_files_and_programs_that_exist(loaded: Load, tmp_path: Path) -> None:
