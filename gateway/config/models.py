@@ -63,6 +63,7 @@ class ServerConfig(Section):
     admin_key: SecretStr | None = None
     admin_port: Port | None = None
     data_dir: FilePath = Path(".breakeven")
+    files_gib: Count = 20
     default_provider: Name = "openai"
 
     @property
