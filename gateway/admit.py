@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from time import perf_counter
 
-from gateway import auth, wire, wishes
-from gateway.asgi import Request, read_body
+from gateway import ask_bounds, auth, body, wire, wishes
+from gateway.asgi import Request
 from gateway.context import Gateway
+from gateway.fair_queue import Priority
+from gateway.limits import Hold
 from gateway.responses.recall import recall
 from gateway.run import Run
 from gateway.store.keys import Key
@@ -19,9 +20,9 @@ from router.errors import LedgerError, LimitError, RequestError
 from router.split import bucket
 from router.types import Features
 
-MOST_BODY_BYTES = 64 * 1024 * 1024
-# A body that is not here by then is not coming: slow senders must not hold places for ever.
-_BODY_S = 60.0
+MOST_BODY_BYTES = body.MOST_BODY_BYTES
+_BOM = b"\xef\xbb\xbf"
+_TIERS: dict[object, Priority] = {"priority": "high", "flex": "low"}
 _EXPECTED_OUTPUT = 200
 
 
@@ -30,52 +31,85 @@ async def admit(gateway: Gateway, endpoint: Endpoint, request: Request) -> Run:
     now, view = gateway.clock(), gateway.fleet.view
     key = auth.of(request.scope, view, now)
     asked = wishes.read(request.scope["headers"])
-    raw, waited_s = await body_of(request)
+    raw, waited_s = await body_of(request, gateway.admission.bodies)
     ask = wire.parse(raw, endpoint)
+    ask_bounds.check(ask.body, raw)
     plan = _plan(gateway, view, key, ask, asked)
     if endpoint == "responses":
         ask = await recall(gateway, key, ask)
     wanted = wire.features(ask, asked.slo_ms)
     hold = gateway.limits.reserve(key, plan.route, _expected_tokens(wanted), now)
+    waited_s += await _place(gateway, hold, request, _priority(ask, asked), _patience_s(plan, asked))
     try:
-        gateway.spool.admit(request.id, now, plan.route, request.scope["path"], key.id if key is not None else None)
-    except LedgerError as error:
+        _write_ahead(gateway, request, plan.route, key, now)
+        return Run(
+            gateway=gateway,
+            id=request.id,
+            time=now,
+            started=request.started,
+            endpoint=request.scope["path"],
+            key=key,
+            view=view,
+            plan=plan,
+            ask=ask,
+            wishes=asked,
+            features=wanted,
+            hold=hold,
+            keep_text=_captures(plan, ask, asked, wanted),
+            waited_s=waited_s,
+        )
+    except BaseException:
         gateway.limits.settle(hold, 0, 0, now)
+        gateway.admission.leave()
+        raise
+
+
+def _write_ahead(gateway: Gateway, request: Request, route: str | None, key: Key | None, now: float) -> None:
+    try:
+        gateway.spool.admit(request.id, now, route, request.scope["path"], key.id if key is not None else None)
+    except LedgerError as error:
         raise LimitError(f"The gateway cannot keep its books right now: {error.message}", retry_after_s=5.0, status=503, code="overloaded") from error
-    return Run(
-        gateway=gateway,
-        id=request.id,
-        time=now,
-        started=request.started,
-        endpoint=request.scope["path"],
-        key=key,
-        view=view,
-        plan=plan,
-        ask=ask,
-        wishes=asked,
-        features=wanted,
-        hold=hold,
-        keep_text=_captures(plan, ask, asked, wanted),
-        waited_s=waited_s,
-    )
 
 
-async def body_of(request: Request) -> tuple[bytes, float]:
-    """The request's body and the seconds its sender took. RequestError 408, 413 or 415."""
+async def body_of(request: Request, bodies: body.Bodies) -> tuple[bytes, float]:
+    """The request's body and the seconds its sender took. RequestError 400, 408, 413 or 415, LimitError 503."""
     kind = request.header(b"content-type")
     if kind is not None and not _is_json(kind):
         shown = kind[:80].decode("latin-1")
         raise RequestError(f"Unsupported content-type {shown!r}: send application/json.", status=415, code="unsupported_media_type")
     asked = perf_counter()
+    raw = await body.read(request, bodies, MOST_BODY_BYTES)
+    return raw.removeprefix(_BOM), perf_counter() - asked
+
+
+async def _place(gateway: Gateway, hold: Hold, request: Request, priority: Priority, within_s: float) -> float:
+    """A place among the requests under way: the seconds it was waited for. What was reserved is given back where there is none."""
     try:
-        async with asyncio.timeout(_BODY_S):
-            raw = await read_body(request.scope, request.receive, MOST_BODY_BYTES)
-    except TimeoutError:
-        raise RequestError(f"The request body did not arrive within {_BODY_S:.0f} s.", status=408, code="request_timeout") from None
-    return raw, perf_counter() - asked
+        return await gateway.admission.enter(hold.key.id if hold.key is not None else "-", priority, within_s, request.receive)
+    except BaseException:
+        gateway.limits.settle(hold, 0, 0, gateway.clock())
+        raise
+
+
+def _priority(ask: Ask, asked: Wishes) -> Priority:
+    """The header's, or what OpenAI's service tier hints at."""
+    if asked.priority is not None:
+        return asked.priority
+    tier = ask.body.get("service_tier")
+    return _TIERS.get(tier, "normal") if isinstance(tier, str) else "normal"
+
+
+def _patience_s(plan: RoutePlan, asked: Wishes) -> float:
+    """How long waiting for a place can still be of use: what the answer is aimed to take, or else the time to the first token."""
+    slo = plan.snapshot.slo
+    aim_ms = asked.slo_ms or slo.total_ms or slo.ttft_ms
+    longest_ms = plan.timeouts.first_token_ms
+    return (longest_ms if aim_ms is None else min(aim_ms, longest_ms)) / 1000.0
 
 
 def _plan(gateway: Gateway, view: FleetView, key: Key | None, ask: Ask, asked: Wishes) -> RoutePlan:
+    if not ask.model.isprintable():
+        raise auth.no_such_model(ask.model)  # it would go into headers and tables
     auth.check_scope(key, ask.model, is_route=ask.model in view.routes)
     if asked.pin is not None:
         auth.check_pin(key, asked.pin)

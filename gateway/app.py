@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from sqlalchemy import Engine
 
 from gateway import http_errors, operations
-from gateway.admission import MOST_IN_FLIGHT, Admission
+from gateway.admission import Admission
 from gateway.asgi import Message, Receive, Scope, Send, answer
 from gateway.config.models import Config
 from gateway.context import Gateway
@@ -46,7 +46,6 @@ class Options:
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
     on_reload: Callable[[], None] = lambda: None
     clock: Callable[[], float] = time.time  # noqa: TID251 - this is the composition root
-    most_in_flight: int = MOST_IN_FLIGHT
 
 
 class Companion(Protocol):
@@ -137,17 +136,17 @@ class App:
 def create_app(config: Config, database: Engine, options: Options | None = None) -> App:
     """The application for a configuration and a migrated database. Call it in the process that serves, after any fork."""
     chosen = options or Options()
-    prices = price_book(config)
+    prices, metrics = price_book(config), Metrics()
     gateway = Gateway(
         config=config,
         database=database,
         fleet=Fleet(config, database, prices, chosen.clock),
         prices=prices,
         spool=Spool(config.server.data_dir / "spool", chosen.worker),
-        metrics=Metrics(),
+        metrics=metrics,
         upstream=Upstreams(),
         limits=Limits(budgets(config)),
-        admission=Admission(chosen.most_in_flight),
+        admission=Admission(config.server.max_in_flight, config.server.max_queue, metrics),
         clock=chosen.clock,
         started=chosen.clock(),
         reload=_unset,
@@ -168,6 +167,7 @@ def apply(gateway: Gateway, config: Config) -> None:
     gateway.config = config
     gateway.prices = price_book(config)
     gateway.limits.budgets = budgets(config)
+    gateway.admission.resize(config.server.max_in_flight, config.server.max_queue)
     gateway.fleet.replace_config(config, gateway.prices)
     log.info("configuration %s is in force", config.source)
 

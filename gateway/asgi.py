@@ -39,8 +39,11 @@ class Broken(Exception):
     """An answer that had begun cannot be finished. The server closes the connection, which is how HTTP says so."""
 
 
-async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
-    """The whole request body. RequestError 413 beyond `limit` bytes (at once when the header says so), ClientGone when it does not all come."""
+async def read_body(scope: Scope, receive: Receive, limit: int, each: Callable[[bytes], bytes] | None = None) -> bytes:
+    """The whole request body. RequestError 413 beyond `limit` bytes (at once when the header says so), ClientGone when it does not all come.
+
+    `each` may turn every piece into another and raise where it must not go on.
+    """
     declared = header(scope, b"content-length")
     if declared is not None and declared.isdigit() and int(declared) > limit:
         raise _too_large(limit)
@@ -53,6 +56,8 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
                 raise RequestError("The request body took too long to arrive; send it faster, or less of it.", status=408, code="request_timeout")
             raise ClientGone
         part = message.get("body", b"")
+        if each is not None:
+            part = each(part)
         size += len(part)
         if size > limit:
             raise _too_large(limit)

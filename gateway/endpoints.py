@@ -9,7 +9,7 @@ from time import perf_counter
 
 import orjson
 
-from gateway import auth, exchange, http_errors, openai_models, passthrough
+from gateway import auth, cors, exchange, http_errors, openai_models, passthrough
 from gateway.asgi import Broken, ClientGone, Receive, Request, Scope, Send, answer
 from gateway.context import Gateway
 from gateway.files.routes import Kept
@@ -56,6 +56,11 @@ class Endpoints:
 
     async def serve(self, entry: tuple[frozenset[str], Handler], scope: Scope, receive: Receive, send: Send) -> None:
         """The edge: run a handler, answer what it raises."""
+        if (origins := self._gateway.config.server.cors_origins) and scope["path"].startswith(cors.PREFIX):
+            if cors.asks_first(scope):
+                entry = frozenset({"OPTIONS"}), lambda request: cors.permit(request, origins)
+            else:
+                send = cors.shown_to(send, scope, origins)
         request = Request(scope, receive, send, f"req_{secrets.token_hex(16)}", perf_counter())
         methods, handler = entry
         try:
@@ -68,6 +73,10 @@ class Endpoints:
         except Exception:
             log.exception("%s %s (%s) failed", scope["method"], scope["path"], request.id)
             await _internal_error(request)
+        finally:
+            bodies = self._gateway.admission.bodies
+            if bodies.total:
+                bodies.release(request.id)
 
     async def _refuse(self, request: Request, error: BreakevenError, methods: frozenset[str]) -> None:
         said = http_errors.answer(error)
@@ -75,6 +84,8 @@ class Endpoints:
         headers = [*said.headers, (b"x-request-id", request.id.encode())]
         if isinstance(error, LimitError) and error.status == 429:
             headers += self._gateway.limits.headers(self._key(request), self._gateway.clock())
+        if said.code == "unsupported_content_encoding":
+            headers.append((b"accept-encoding", b"gzip, deflate"))
         if said.status == 405:
             headers.append((b"allow", ", ".join(sorted(methods)).encode()))
         if said.status in {408, 413}:
@@ -105,7 +116,10 @@ class Endpoints:
             problems.append("the database has not been read yet")
         if gateway.spool.pending:
             problems.append("the ledger's disk does not take records")
-        await _send_json(request, 503 if problems else 200, {"status": "not ready" if problems else "ready", "problems": problems})
+        if gateway.admission.draining:
+            problems.append("this process is about to end: what is under way is finished, send nothing new")
+        status = "draining" if gateway.admission.draining else "not ready" if problems else "ready"
+        await _send_json(request, 503 if problems else 200, {"status": status, "problems": problems})
 
     async def _metrics(self, request: Request) -> None:
         config = self._gateway.config.server
@@ -119,6 +133,7 @@ class Endpoints:
         gateway = self._gateway
         metrics, fleet, now = gateway.metrics, gateway.fleet, gateway.clock()
         metrics.set("breakeven_in_flight", gateway.admission.running)
+        metrics.set("breakeven_queue_length", gateway.admission.waiting)
         metrics.set("breakeven_ledger_backlog_bytes", gateway.spool.backlog_bytes)
         metrics.set("breakeven_ledger_pending_records", gateway.spool.pending)
         metrics.set("breakeven_fleet_stale_seconds", now - fleet.stale_since if fleet.stale_since is not None else 0.0)

@@ -31,9 +31,8 @@ CLIENT_GONE_STATUS = 499
 
 async def serve(gateway: Gateway, endpoint: Endpoint, request: Request) -> None:
     """Answer one request of a routed endpoint. BreakevenError only before anything was written ahead; afterwards errors are answered here."""
-    gateway.admission.enter()
+    run = await admit.admit(gateway, endpoint, request)
     try:
-        run = await admit.admit(gateway, endpoint, request)
         guard = Guard(request.receive, run.plan.timeouts.total_ms)
         try:
             await _answer(run, guard, request.send)

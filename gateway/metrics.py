@@ -47,6 +47,15 @@ TABLE: tuple[Row, ...] = (
     Row("breakeven_refused_requests", "counter", "Requests that were not admitted, by error code.", ("code",)),
     Row("breakeven_overhead_seconds", "histogram", "Gateway time outside the upstream, up to the first byte of the answer.", (), _OVERHEAD_SECONDS),
     Row("breakeven_in_flight", "gauge", "Requests being answered."),
+    Row("breakeven_queue_length", "gauge", "Requests that wait for a place."),
+    Row(
+        "breakeven_queue_seconds",
+        "histogram",
+        "Seconds that queued requests waited, by what became of them: in, full, late, gone.",
+        ("priority", "result"),
+        _SECONDS,
+    ),
+    Row("breakeven_shed_requests", "counter", "Requests sent away with 503: the queue was full, or their wait too long.", ("priority", "reason")),
     Row("breakeven_ledger_backlog_bytes", "gauge", "Bytes in the spool that the database does not have yet."),
     Row("breakeven_ledger_pending_records", "gauge", "Settled records that the disk has not taken yet."),
     Row("breakeven_fleet_stale_seconds", "gauge", "How long the database has not answered; 0 while it does."),
@@ -54,6 +63,7 @@ TABLE: tuple[Row, ...] = (
     Row("breakeven_replica_up", "gauge", "Whether a vLLM replica is healthy.", ("engine", "replica")),
     Row("breakeven_adapter_live_version", "gauge", "The live version of an adapter; 0: none.", ("adapter",)),
 )
+_SUMMED = frozenset({"breakeven_in_flight", "breakeven_queue_length"})
 _BREAKER_VALUES: Mapping[str, int] = {"closed": 0, "half_open": 1, "open": 2}
 
 
@@ -143,6 +153,6 @@ def _make(row: Row, registry: CollectorRegistry) -> Counter | Gauge | Histogram:
         return Counter(row.name, row.help, row.labels, registry=registry)
     if row.kind == "gauge":
         # each worker has its own view of a breaker: the worst of them is what matters; the others add up
-        mode: Literal["livemax", "livesum"] = "livesum" if row.name == "breakeven_in_flight" or "ledger" in row.name else "livemax"
+        mode: Literal["livemax", "livesum"] = "livesum" if row.name in _SUMMED or "ledger" in row.name else "livemax"
         return Gauge(row.name, row.help, row.labels, registry=registry, multiprocess_mode=mode)
     return Histogram(row.name, row.help, row.labels, registry=registry, buckets=row.buckets)

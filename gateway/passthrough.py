@@ -9,10 +9,9 @@ import asyncio
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from gateway import auth
-from gateway.admit import MOST_BODY_BYTES
+from gateway import auth, body
 from gateway.answer import passed
-from gateway.asgi import Broken, ClientGone, Request, read_body, send_body, send_start
+from gateway.asgi import Broken, ClientGone, Request, send_body, send_start
 from gateway.guard import Guard
 from gateway.plans import provider_headers
 from router.errors import LedgerError, LimitError, RequestError, UpstreamError, UpstreamTimeout
@@ -24,6 +23,8 @@ if TYPE_CHECKING:
     from gateway.store.keys import Key
 
 _TIMEOUT_MS = 600_000.0
+# How long a request may wait for a place: as long as a route waits for a first token unless it says otherwise.
+_WAIT_S = 30.0
 _CONNECT_MS = 5_000.0
 _SENT = frozenset({b"content-type", b"accept", b"openai-beta", b"range", b"x-client-request-id"})
 _RETURNED = frozenset({"content-type", "content-disposition", "content-range", "accept-ranges", "cache-control", "etag"})
@@ -40,13 +41,13 @@ async def serve(gateway: Gateway, request: Request) -> None:
             f"Unknown request URL: {scope['method']} {scope['path']}. There is no default provider to pass it on to.", status=404, code="unknown_url"
         )
     auth.check_passthrough(key, scope["path"])
-    gateway.admission.enter()
+    content = await body.read(request, gateway.admission.bodies)
+    await gateway.admission.enter(key.id if key is not None else "-", "normal", _WAIT_S, request.receive)
     try:
-        body = await read_body(scope, request.receive, MOST_BODY_BYTES)
         hold = gateway.limits.reserve(key, None, 0, now)
         try:
             _admit(gateway, request, key, now)
-            await _Relay(gateway, request, provider, key, now).run(target, body)
+            await _Relay(gateway, request, provider, key, now).run(target, content)
         finally:
             gateway.limits.settle(hold, 0, 0, gateway.clock())
     finally:
@@ -152,6 +153,6 @@ def _target(scope: object) -> str:
     query: bytes = scope.get("query_string", b"")  # type: ignore[attr-defined]
     path = raw.partition(b"?")[0].decode("latin-1")
     parts = path.lower().replace("%2e", ".").replace("%2f", "/").replace("%5c", "/").replace("\\", "/").split("/")
-    if ".." in parts or not path.startswith("/v1/"):
+    if ".." in parts or not path.startswith("/v1/") or not scope["path"].isprintable():  # type: ignore[index]
         raise RequestError("Invalid path.", status=400, code="invalid_path")
     return path.removeprefix("/v1") + (f"?{query.decode('latin-1')}" if query else "")

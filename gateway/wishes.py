@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Literal, cast
 
 from router.errors import RequestError
 
@@ -13,12 +14,14 @@ _MAX_TAG_CHARS = 64
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """`pin` names one candidate, `slo_ms` the total latency aimed at, `tags` go into the ledger, `no_capture` keeps the texts out of training."""
+    """`pin` names one candidate, `slo_ms` the total latency aimed at, `tags` go into the ledger, `no_capture` keeps the texts out of training,
+    `priority` says who goes first among the requests of one key when they have to wait."""
 
     pin: str | None = None
     slo_ms: float | None = None
     tags: dict[str, str] = field(default_factory=dict)
     no_capture: bool = False
+    priority: Literal["high", "normal", "low"] | None = None
 
 
 NONE = Wishes()
@@ -32,7 +35,7 @@ def read(headers: Iterable[tuple[bytes, bytes]]) -> Wishes:
     pin = found.get(b"pin")
     if pin == "":
         raise _wrong("pin", "name a candidate, such as openai/gpt-4o-mini or local/support-triage@3, or leave the header out")
-    return Wishes(pin, _slo(found.get(b"slo-ms")), _tags(found.get(b"tags")), _flag(found.get(b"no-capture")))
+    return Wishes(pin, _slo(found.get(b"slo-ms")), _tags(found.get(b"tags")), _flag(found.get(b"no-capture")), _priority(found.get(b"priority")))
 
 
 def _slo(text: str | None) -> float | None:
@@ -63,6 +66,12 @@ def _tags(text: str | None) -> dict[str, str]:
     if len(tags) > _MAX_TAGS:
         raise _wrong("tags", f"send at most {_MAX_TAGS} tags; got {len(tags)}")
     return tags
+
+
+def _priority(text: str | None) -> Literal["high", "normal", "low"] | None:
+    if text is None or text in {"high", "normal", "low"}:
+        return cast('Literal["high", "normal", "low"] | None', text)
+    raise _wrong("priority", f"write high, normal or low; got {text[:40]!r}")
 
 
 def _flag(text: str | None) -> bool:

@@ -16,6 +16,7 @@ from typing_extensions import override
 from gateway.config.section import Section
 from gateway.config.values import (
     After,
+    Amount,
     Command,
     Count,
     DatabaseUrl,
@@ -29,6 +30,7 @@ from gateway.config.values import (
     Models,
     Name,
     OpenShare,
+    Origins,
     Port,
     Rate,
     Seconds,
@@ -65,6 +67,9 @@ class ServerConfig(Section):
     data_dir: FilePath = Path(".breakeven")
     files_gib: Count = 20
     default_provider: Name = "openai"
+    max_in_flight: Count = 2048
+    max_queue: Amount = 1024
+    cors_origins: Origins = ()
 
     @property
     def loopback(self) -> bool:

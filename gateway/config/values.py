@@ -104,6 +104,22 @@ def _after(value: object) -> object:
     raise ValueError('must be milliseconds greater than 0, or "p95": as long as 95 of 100 answers take')
 
 
+def _origins(value: object) -> object:
+    if value == "*":
+        return value
+    if not isinstance(value, list | tuple):
+        raise ValueError('must be "*" (any origin) or a list such as [https://app.example.com]')  # noqa: TRY004  pydantic reports ValueError
+    for origin in value:
+        if origin == "*":
+            continue
+        parts = urlsplit(origin) if isinstance(origin, str) else None
+        if parts is None or not parts.scheme or not parts.netloc or parts.path or parts.query or parts.fragment or origin != origin.strip().lower():
+            raise ValueError(
+                f"must hold origins as browsers send them, such as https://app.example.com (lower case, nothing after the host and port), not {origin!r}"
+            )
+    return tuple(value)
+
+
 def http_url(value: str) -> str:
     """An http(s) URL without credentials, query or fragment; a trailing slash is dropped.
 
@@ -124,6 +140,7 @@ def http_url(value: str) -> str:
 
 
 Whole = Annotated[int, BeforeValidator(_number)]
+Amount = Annotated[int, BeforeValidator(_number), Field(ge=0)]
 Count = Annotated[int, BeforeValidator(_number), Field(ge=1)]
 Port = Annotated[int, BeforeValidator(_number), Field(ge=0, le=65535)]
 Millis = Annotated[float, BeforeValidator(_number), Field(gt=0, allow_inf_nan=False)]
@@ -143,4 +160,5 @@ ModelOrDirectory = Annotated[str, Field(min_length=1), AfterValidator(_model_or_
 Command = Annotated[str, Field(min_length=1), AfterValidator(_program)]
 HttpUrl = Annotated[str, AfterValidator(http_url)]
 Instant = Annotated[datetime, BeforeValidator(_instant)]
+Origins = Annotated[tuple[str, ...] | str, BeforeValidator(_origins)]
 Models = Annotated[tuple[str, ...] | str, BeforeValidator(_models)]

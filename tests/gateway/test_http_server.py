@@ -167,6 +167,7 @@ def test_too_many_requests_sent_ahead(pair: LiveGateway) -> None:
         (post(b"", length=100 * 1024 * 1024), 413, "request_too_large"),
         (post(b"", b"expect: 100-continue", length=100 * 1024 * 1024), 413, "request_too_large"),
     ],
+    ids=map(str, range(21)),
 )
 def test_what_is_not_http_or_too_large(pair: LiveGateway, data: bytes, status: int, code: str) -> None:
     """A clean error that the client gets to read even where it is still sending, and the next client is served."""

@@ -19,8 +19,8 @@ def test_none_is_the_usual_case() -> None:
 
 def test_all_of_them() -> None:
     """Values are trimmed; an empty tag value is a value."""
-    got = read(headers(pin=" local/a@3 ", slo_ms="1500.5", tags="a=1, b=", no_capture="1"))
-    assert got == Wishes("local/a@3", 1500.5, {"a": "1", "b": ""}, True)
+    got = read(headers(pin=" local/a@3 ", slo_ms="1500.5", tags="a=1, b=", no_capture="1", priority="low"))
+    assert got == Wishes("local/a@3", 1500.5, {"a": "1", "b": ""}, True, "low")
     assert not read(headers(no_capture="0")).no_capture
     assert read(headers(tags="")).tags == {}
 
@@ -39,6 +39,7 @@ def test_all_of_them() -> None:
         ("tags", "a=" + "x" * 65, "longer"),
         ("tags", ",".join(f"t{i}=1" for i in range(17)), "at most 16"),
         ("no_capture", "maybe", "write 1"),
+        ("priority", "urgent", "high, normal or low"),
     ],
 )
 def test_what_to_write_instead(name: str, value: str, said: str) -> None:

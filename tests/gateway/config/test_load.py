@@ -107,7 +107,7 @@ routes:
     assert caught.value.message.splitlines() == [
         f"{path} has 5 problems:",
         f"{path}:2: server.prot: is not a key I know (did you mean 'port'?): known here are host, port, workers, admin_key, admin_port, data_dir, "
-        "files_gib, default_provider",
+        "files_gib, default_provider, max_in_flight, max_queue, cors_origins",
         f"{path}:4: the environment variable MISSING_KEY is not set: set it, or write ${{MISSING_KEY:-}} to do without",
         f"{path}:6: engines.local.urls: cannot stand beside model: keep model to launch vLLM here, or urls for a vLLM that someone else runs",
         f"{path}:10: routes.triage.candidates[0].provider: there is no provider 'opnai' (did you mean 'openai'?); providers here: openai",
