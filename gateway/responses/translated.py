@@ -35,7 +35,7 @@ class TranslatedMeter(Meter):
 
     @override
     def _event(self, event: bytes) -> bytes:
-        if payload_of(event) is None:
+        if not event.startswith(b"data:") and payload_of(event) is None:
             self.events += 1
             return event if event.startswith(b":") else b""
         return super()._event(event)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +17,9 @@ from pydantic import BaseModel
 from gateway.app import Options
 from gateway.store import captures
 from router.types import Outcome, Usage
-from serving.database import reading
+from serving import replica_table
+from serving.database import bump, reading, writing
+from serving.views import ReplicaView
 from tests.gateway.live_gateway import LiveGateway
 from tests.gateway.responses import strict
 from tests.gateway.responses.conftest import mixed
@@ -360,6 +363,26 @@ def test_captures_hold_the_conversation(start: Callable[..., LiveGateway], upstr
         ("native, whole", "Hello", "tool_calls"),
     ]
     assert kept[3].tool_calls[0]["function"] == {"name": "time", "arguments": '{"a":1}'}
+
+
+def test_an_engine_is_asked_in_chats_words(start: Callable[..., LiveGateway], upstream: UpstreamServer, fallback: UpstreamServer) -> None:
+    """Whatever endpoints a vLLM server has itself; the answer carries the engine's public name, and its work costs no dollars."""
+    body = mixed(upstream, fallback)
+    body["engines"] = {"local": {"urls": [upstream.url]}}
+    body["routes"]["both"] = {"candidates": [{"engine": "local"}, *body["routes"]["r"]["candidates"]]}
+    gateway = start(body)
+    with writing(gateway.database) as conn:
+        replica_table.put(conn, ReplicaView("local", 0, upstream.url, "ready", True, 0, "", model="/models/base", max_model_len=4096), time.time())
+        bump(conn)
+    gateway.run(gateway.app.gateway.fleet.refresh(force=True))
+    assert post(gateway, model="local").json()["model"] == "local"
+    found = strict.events(post(gateway, model="local", stream=True).content)
+    strict.in_order(found)
+    assert upstream.seen[0].path == "/v1/chat/completions"
+    assert upstream.seen[0].body["model"] == "/models/base"
+    # an effort to reason is nothing a base takes: a hosted candidate answers
+    assert post(gateway, model="both", reasoning={"effort": "low"}).headers["x-breakeven-backend"] == "chatty/m"
+    assert [(row.backend, row.cost_nanousd) for row in gateway.rows(3)][:2] == [("local", 0)] * 2
 
 
 def test_chat_errors_reach_the_client(gateway: LiveGateway, sdk: OpenAI, upstream: UpstreamServer) -> None:
