@@ -77,7 +77,7 @@ def _decide(run: Run) -> None:
         run.decision = gateway.fleet.decide(run.plan, run.features, now, seed, decision_id, hosted_left=False)
     if run.decision.chosen is None:
         raise no_candidate(run.decision, run.plan, now)
-    if len(run.decision.order) > 1:
+    if run.plan.siblings:
         gateway.fleet.board.asked(run.plan.name, now)
 
 

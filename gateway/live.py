@@ -70,8 +70,9 @@ class _Backend:
     ttft: Mean = field(default_factory=Mean)
     tpot: Mean = field(default_factory=Mean)
     total: Mean = field(default_factory=Mean)
-    usual_ttft: Mean = field(default_factory=Mean)
-    usual_tpot: Mean = field(default_factory=Mean)
+    usual_ttft: float | None = None
+    usual_tpot: float | None = None
+    learnt: int = 0
     spread: LogSpread = field(default_factory=LogSpread)
     breaker: BreakerState = field(default_factory=BreakerState)
 
@@ -198,9 +199,9 @@ class Board:
     def usual_ms(self, backend: str, tokens: float) -> float | None:
         """By when so many tokens are usually there, unhurried; unlike the means of `live` it is not moved by a brown-out at once."""
         state = self._backends.get(backend)
-        if state is None or state.usual_ttft.value is None:
+        if state is None or state.usual_ttft is None:
             return None
-        return state.usual_ttft.value + tokens * (state.usual_tpot.value or 0.0)
+        return state.usual_ttft + tokens * (state.usual_tpot or 0.0)
 
     def p95_ms(self, backend: str, predicted_ms: float | None, *, stream: bool) -> float | None:
         """By when 95 of 100 calls have their first token (a stream), or their whole answer where `predicted_ms` is expected. None: too few were seen."""
@@ -253,7 +254,8 @@ class Board:
             ttft = min(backend.ttft.value, seen.total_ms) if backend.ttft.value is not None else seen.total_ms / ((output or 0) + 1)
         tpot = max(seen.total_ms - ttft, 0.0) / output if output else 0.0
         backend.ttft, backend.tpot = backend.ttft.observe(ttft, now), backend.tpot.observe(tpot, now)
-        backend.usual_ttft, backend.usual_tpot = usual(backend.usual_ttft, ttft, now), usual(backend.usual_tpot, tpot, now)
+        backend.usual_ttft, backend.usual_tpot = usual(backend.usual_ttft, backend.learnt, ttft), usual(backend.usual_tpot, backend.learnt, tpot)
+        backend.learnt += 1
         backend.total = backend.total.observe(seen.total_ms, now)
         if seen.predicted_ms:
             backend.spread = backend.spread.observe(seen.total_ms / seen.predicted_ms, now)
@@ -266,7 +268,7 @@ class Board:
         state = self._backend(backend)
         if ttft_ms is not None and tpot_ms is not None and state.ttft.value is None:
             state.ttft, state.tpot = state.ttft.observe(ttft_ms, now), state.tpot.observe(tpot_ms, now)
-            state.usual_ttft, state.usual_tpot = state.ttft, state.tpot
+            state.usual_ttft, state.usual_tpot = ttft_ms, tpot_ms
         if total_ms is not None and state.total.value is None:
             state.total = state.total.observe(total_ms, now)
 

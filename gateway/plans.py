@@ -207,6 +207,7 @@ def _plan(name: str, route: str | None, backends: tuple[Backend, ...], config: R
         bodies={left.digest: to_dict(left), spent.digest: to_dict(spent)},
         first_hosted=next((backend.candidate for backend in backends if backend.candidate.kind == "hosted"), None),
         hedge=config.hedge if config else None,
+        siblings=len({backend.candidate.owner for backend in backends}) < len(backends),
     )
 
 

@@ -33,6 +33,7 @@ class RoutePlan:
     """Everything about one route, or about one pinned candidate (`route` None, `name` as it was asked for).
 
     `snapshot` and `spent` are the decision's input with and without hosted dollars left; `bodies` their records by digest, for the ledger.
+    `siblings`: two of its candidates have the same owner.
     """
 
     name: str
@@ -45,6 +46,7 @@ class RoutePlan:
     bodies: Mapping[str, Mapping[str, object]]
     first_hosted: Candidate | None = None
     hedge: HedgeConfig | None = None
+    siblings: bool = False
 
     @property
     def pinned(self) -> bool:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 _FIRST_STEP = 1.0
 _LEAST_STEP = 0.1
+_SETTLED = 46  # from here on the shrinking step would be smaller than the least
 
 
 class Quantile(NamedTuple):
@@ -26,6 +27,6 @@ class Quantile(NamedTuple):
             return self
         if self.value is None:
             return Quantile(x, 1, self.share)
-        step = max(_FIRST_STEP / (self.seen + 1) ** 0.6, _LEAST_STEP)
+        step = _LEAST_STEP if self.seen >= _SETTLED else _FIRST_STEP / (self.seen + 1) ** 0.6
         moved = step * self.share if x > self.value else -step * (1.0 - self.share)
         return Quantile(self.value * exp(moved), self.seen + 1, self.share)

@@ -6,21 +6,23 @@ not slow; a backend that is always a little late is dear (router.policy prices t
 
 from __future__ import annotations
 
-from router.estimate import Mean
 from router.types import Slo
 
 # So many times the larger yardstick. Published brown-outs of hosted models are three- to tenfold, ordinary stragglers seldom exceed threefold.
 FAR = 4.0
 # The aim of a route that states none: a delay that nobody notices, so that a backend of five milliseconds may hiccup without being called broken.
 UNNOTICED_MS = 250.0
-# One observation counts as at most so many times what was usual: a brown-out is not taken for the new usual by the time it is to be recognised, and a change
-# that stays is.
+# One observation counts as at most so many times what was usual, and as one of at most so many: a brown-out is not taken for the new usual by the time it is
+# to be recognised (a dozen answers), and a change that stays is, within some dozens.
 _MOST = 1.5
+_MEMORY = 25
 
 
-def usual(known: Mean, x: float, now: float) -> Mean:
-    """What is usual, after one more observation."""
-    return known.observe(min(x, _MOST * known.value) if known.value else x, now)
+def usual(known: float | None, seen: int, x: float) -> float:
+    """What is usual, after one more observation; `seen` were made before it."""
+    if not known:
+        return x
+    return known + (min(x, _MOST * known) - known) / min(seen + 1, _MEMORY)
 
 
 def is_slow(slo: Slo, waited_ms: float, usual_ms: float | None, *, whole: bool) -> bool:
