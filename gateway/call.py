@@ -38,7 +38,7 @@ _NO_TICKET = Ticket(0, 0, probe=False)
 class Call:
     """`time` is epoch seconds, `started` `perf_counter` seconds. `error` is None while nothing went wrong; `held` is what waits to be sent.
 
-    `hedge_nanousd` is what was paid for it as a hedge; None: it is none.
+    `hedge_nanousd` is what was paid for it as a hedge; None: it is none. `later`: the work is done after this answer, so what it takes is not known.
     """
 
     backend: Backend
@@ -62,6 +62,7 @@ class Call:
     cost_state: CostState = "unknown"
     ticket: Ticket = _NO_TICKET
     hedge_nanousd: int | None = None
+    later: bool = False
 
     @property
     def name(self) -> str:

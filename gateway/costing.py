@@ -18,6 +18,9 @@ def price_call(call: Call, live: Live, features: Features, prices: PriceBook, ti
     if _cost_nothing(call):
         call.usage, call.usage_state, call.cost_nanousd, call.cost_state = Usage(), "provider", 0, "known"
         return
+    if call.later and call.usage is None:
+        call.usage, call.usage_state, call.cost_nanousd, call.cost_state = Usage(), "unknown", None, "unknown"
+        return
     state: UsageState = "provider"
     if call.usage is None:
         call.usage, state = _estimate(call, live, features), "estimated"

@@ -74,6 +74,7 @@ class _Native(Dialect):
         call.transcript = Transcript() if self._keep_text else None
         call.output_bytes = native.read_output(answer, call.transcript)
         call.finish_reason = native.finish_of(answer)
+        call.later = answer.get("status") in ("queued", "in_progress")  # `background: true`
         return raw
 
 

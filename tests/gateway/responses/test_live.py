@@ -202,6 +202,18 @@ def test_what_chat_cannot_say_goes_to_the_native_one(gateway: LiveGateway, upstr
     assert {row.backend for row in gateway.rows(4)} == {"native/m"}
 
 
+def test_work_in_the_background_has_no_cost_yet(gateway: LiveGateway, fallback: UpstreamServer) -> None:
+    """What it will use is unknown when its answer has come: unknown in the books, never an estimate of nothing."""
+
+    async def queued(wire: Wire) -> None:
+        await wire.json({**RESPONSE, "status": "queued", "output": [], "usage": None})
+
+    fallback.script(queued)
+    assert post(gateway, background=True).json()["status"] == "queued"
+    row = gateway.row()
+    assert (row.outcome, row.usage_state, row.cost_nanousd, row.cost_state) == (Outcome.OK, "unknown", None, "unknown")
+
+
 @pytest.mark.parametrize(
     ("asked", "param", "words"),
     [
