@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -107,11 +108,15 @@ def _formatted(wanted: object) -> str | None:
 
 
 def _asked_tool(body: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The function a request insists on: named by `tool_choice`, or the first where one is `required`."""
+    """The function a request insists on: named by `tool_choice`, the first where one is `required`; left to the model, the one that the question names."""
     tools = [tool["function"] for tool in body.get("tools") or () if isinstance(tool, Mapping) and "function" in tool]
     choice = body.get("tool_choice")
     if choice == "required":
         return tools[0] if tools else None
     if isinstance(choice, Mapping):
         return next((tool for tool in tools if tool.get("name") == choice.get("function", {}).get("name")), None)
-    return None
+    last = body["messages"][-1] if body["messages"] else {}
+    if choice == "none" or last.get("role") != "user":
+        return None  # a tool's result is answered in words, or no agent's loop would end
+    words = set(re.findall(r"[\w-]+", last_user([last])))
+    return next((tool for tool in tools if tool.get("name") in words), None)

@@ -81,3 +81,18 @@ def test_a_tool_is_called_when_the_request_insists() -> None:
     assert called("auto") is None
     assert called({"type": "function", "function": {"name": "third"}}) is None
     assert chat_answer({"messages": [], "tool_choice": "required"}, BOOK).tool is None
+
+
+def test_a_tool_left_to_the_model_is_called_where_the_question_names_it() -> None:
+    """By its whole name, in the last message alone: its result is answered in words, so an agent's loop ends."""
+    tools = [{"type": "function", "function": {"name": n, "parameters": {"type": "object"}}} for n in ("get_weather", "get_time")]
+    question = {"role": "user", "content": "Use get_time."}
+
+    def called(*messages: dict[str, Any], **more: Any) -> str | None:
+        return chat_answer({"messages": list(messages), "tools": tools, **more}, BOOK).tool
+
+    assert called(question) == "get_time"
+    assert called(question, tool_choice="auto") == "get_time"
+    assert called(question, tool_choice="none") is None
+    assert called({"role": "user", "content": "Use get_timetable."}) is None
+    assert called(question, {"role": "assistant", "content": None}, {"role": "tool", "tool_call_id": "call_1", "content": "noon"}) is None
