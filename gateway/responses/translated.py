@@ -43,10 +43,11 @@ class TranslatedMeter(Meter):
     @override
     def _chunk(self, event: bytes, chunk: dict[str, object]) -> bytes:
         super()._chunk(event, chunk)
-        composer = self._composer
+        composer, choices = self._composer, chunk.get("choices")
+        if not isinstance(choices, list) or not choices:
+            return b""  # usage, or what a filter thinks of the prompt: Azure's says so before it knows the model's name
         out = composer.begin(named(chunk.get("model"), self._names))
-        choices = chunk.get("choices")
-        for choice in choices if isinstance(choices, list) else ():
+        for choice in choices:
             if not isinstance(choice, dict) or choice.get("index", 0) != 0:
                 continue
             delta = choice.get("delta")

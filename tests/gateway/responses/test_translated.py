@@ -176,6 +176,14 @@ def test_only_the_first_choice_counts_and_comments_pass() -> None:
     assert meter.transcript.text == "yes"
 
 
+def test_an_answer_begins_with_its_first_choice() -> None:
+    """What a provider says of the prompt before is no part of it; the model's name comes with the choice."""
+    judged = event(choices=[], model="", prompt_filter_results=[{"prompt_index": 0}])
+    found = strict.events(streamed(judged, *HELLO)[0])
+    strict.in_order(found)
+    assert {each["response"]["model"] for each in found if "response" in each} == {"gpt-4o-mini"}
+
+
 def test_the_model_has_the_name_it_was_asked_by() -> None:
     """An engine's answers carry its public name."""
     out, _, _ = streamed(*HELLO, rename=Rename("gpt-4o-mini", "local"))
