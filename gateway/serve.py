@@ -190,7 +190,7 @@ class _Arbiter:
     def _became_ready(self, how_many: int) -> None:
         before, workers = self.ready, self.config.server.workers
         self.ready += how_many
-        if before < workers <= self.ready:
+        if before < workers <= self.ready and not self.stopped_by:
             host, port = self.config.server.host, self.sockets[0].getsockname()[1]
             shown = f"[{host}]" if ":" in host else host
             page = self.sockets[-1].getsockname()[1]
@@ -239,7 +239,10 @@ class _Arbiter:
         self._signal(signal.SIGHUP, "worker", "controller")
 
     def _stop(self) -> None:
-        """Workers first, then the controller; whoever is still there after its time is killed."""
+        """Workers first, then the controller; whoever is still there after its time is killed. A socket that the arbiter kept open would take connections
+        that nobody answers any more."""
+        for each in self.sockets:
+            each.close()
         for role, patience_s in (("worker", self.drain_s), ("controller", STOP_S)):
             self._signal(signal.SIGTERM, role)
             self._await_end(role, patience_s)

@@ -33,6 +33,9 @@ log = logging.getLogger("breakeven.worker")
 
 # Nearly everything a request makes dies by its reference count; at the default of 700 the collector would look for cycles every few requests.
 _COLLECT = (20_000, 20, 20)
+# Kept connections on which nothing has come for so long are closed when the worker ends.
+_QUIET_S = 1.0
+_ACCEPT_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +52,12 @@ class Place:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn without its signal handlers: ours are on the loop, and a drained worker ends with exit code 0. Says when it is ready."""
+    """uvicorn without its signal handlers: ours are on the loop, and a drained worker ends with exit code 0. Says when it is ready, and ends softly."""
 
-    def __init__(self, config: uvicorn.Config, ready: int) -> None:
+    def __init__(self, config: uvicorn.Config, ready: int, linger_s: float) -> None:
         super().__init__(config)
         self._ready = ready
+        self._linger_s = linger_s
 
     @override
     @contextlib.contextmanager
@@ -65,6 +69,24 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             os.write(self._ready, b"+")
+
+    @override
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Until now every answer said `connection: close`. Who kept a connection may be sending on it right now: closing it would lose that request."""
+        await self._last_requests()
+        for each in sockets or ():
+            each.listen(0)  # from here on the kernel takes no more than are accepted in a moment; what it has taken would be reset by closing
+        await asyncio.sleep(_ACCEPT_S)
+        await super().shutdown(sockets)
+
+    async def _last_requests(self) -> None:
+        """Wait until the clients that are connected have been quiet for a while, or are gone."""
+        state, loop = self.server_state, asyncio.get_running_loop()
+        end, seen, since = loop.time() + self._linger_s, state.total_requests, loop.time()
+        while state.connections and loop.time() < min(end, since + _QUIET_S):
+            await asyncio.sleep(0.02)
+            if state.total_requests != seen:
+                seen, since = state.total_requests, loop.time()
 
 
 def run(config: Config, sockets: Sequence[socket.socket], place: Place) -> None:
@@ -80,12 +102,14 @@ def run(config: Config, sockets: Sequence[socket.socket], place: Place) -> None:
 
 
 async def _serve(app: App, sockets: Sequence[socket.socket], place: Place) -> None:
-    server = _Server(settings(app, place.drain_s), place.ready)
+    linger_s = place.drain_s / 4.0
+    server = _Server(settings(app, place.drain_s - linger_s), place.ready, linger_s)
     lane = Lane(app, app.gateway, place.lane)
     app.accompany(lane)
     loop = asyncio.get_running_loop()
 
     def drain() -> None:
+        app.gateway.admission.draining = True
         lane.refuse(place.drain_s)
         server.handle_exit(signal.SIGTERM, None)
 

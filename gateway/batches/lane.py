@@ -28,7 +28,10 @@ log = logging.getLogger("breakeven.batches")
 # Lines a worker answers at a time while nobody else asks; each request of a client takes one of these places, down to one.
 WIDTH = 16
 _LOOK_S = 0.02
+_PAUSE_S = 0.1
 _JSON = (b"content-type", b"application/json")
+# Nobody waits for a batch: where places are short it is the first to step back.
+_LOW = (b"x-breakeven-priority", b"low")
 
 
 class Lane:
@@ -37,7 +40,7 @@ class Lane:
     def __init__(self, app: App, gateway: Gateway, listening: socket.socket) -> None:
         self.running = 0
         self._app, self._gateway, self._listening = app, gateway, listening
-        self._server: asyncio.Server | None = None
+        self._accepting: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._waiting: deque[asyncio.Future[bool]] = deque()
         self._look: asyncio.TimerHandle | None = None
@@ -46,14 +49,14 @@ class Lane:
 
     async def start(self) -> None:
         """Take lines from the socket that all workers share."""
-        self._server = await asyncio.start_unix_server(self._handle, sock=self._listening)
+        self._accepting = asyncio.create_task(self._accept(), name="lane")
 
     def refuse(self, patience_s: float) -> None:
         """Take no more lines: those that wait are sent back, those under way have so many seconds."""
         if self._end_at is None:
             self._end_at = asyncio.get_running_loop().time() + patience_s
-        if self._server is not None:
-            self._server.close()
+        if self._accepting is not None:
+            self._accepting.cancel()
         while self._waiting:
             place = self._waiting.popleft()
             if not place.done():
@@ -67,6 +70,19 @@ class Lane:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _accept(self) -> None:
+        """As `start_unix_server` would, which on some versions removes the socket's name when one of the workers that share it stops."""
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                taken, _ = await loop.sock_accept(self._listening)
+            except OSError as error:
+                log.warning("the lane cannot take a line now: %s", error)
+                await asyncio.sleep(_PAUSE_S)
+                continue
+            protocol = asyncio.StreamReaderProtocol(asyncio.StreamReader(), self._handle)
+            await loop.connect_accepted_socket(lambda protocol=protocol: protocol, taken)  # type: ignore[misc]
 
     async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -166,7 +182,7 @@ class Lane:
 
 
 def _scope(asked: Asked, caller: Caller) -> dict[str, object]:
-    headers = [_JSON, *((name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in asked.headers.items())]
+    headers = [_JSON, _LOW, *((name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in asked.headers.items())]
     return {
         "type": "http",
         "asgi": {"version": "3.0"},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import http.client
 import json
 import os
 import signal
@@ -11,9 +13,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -24,7 +28,7 @@ from gateway.serve import serve
 from router.errors import ConfigError
 from tests.gateway.conftest import price, provider
 from tests.gateway.live_gateway import config_of
-from tests.gateway.upstream_server import DONE, ROLE, STOP, UpstreamServer, Wire, words
+from tests.gateway.upstream_server import DONE, ROLE, STOP, UpstreamServer, Wire, answers, words
 
 PROGRAM = """
 import os, signal, sys, time
@@ -331,3 +335,121 @@ def test_the_file_is_read_as_written(tmp_path: Path) -> None:
     """The configuration that `serve` gets is the one in the file."""
     config = config_of(tmp_path, {})
     assert load(tmp_path / "breakeven.yaml", {}).server == config.server
+
+
+def test_draining_is_said_at_once(begin: Callable[..., Served], upstream: UpstreamServer) -> None:
+    """From SIGTERM on answers on kept connections say that they are the last, /readyz says 503, and what is under way or waits for a place is finished."""
+
+    async def slow(wire: Wire) -> None:
+        await asyncio.sleep(0.7)
+        await answers(wire)
+
+    upstream.script(slow)
+    served = begin(drain_s=25.0, server={"max_in_flight": 1}).wait_ready()
+    with ThreadPoolExecutor(3) as pool, httpx.Client(base_url=served.url, timeout=20) as kept, httpx.Client(base_url=served.url, timeout=20) as probe:
+        assert (kept.get("/v1/models").status_code, probe.get("/readyz").status_code) == (200, 200)
+        asked = [pool.submit(chat, served.url) for _ in range(3)]
+        until(lambda: upstream.seen)
+        served.process.send_signal(signal.SIGTERM)
+        until(lambda: kept.get("/v1/models").headers.get("connection") == "close")
+        ready = probe.get("/readyz")
+        assert (ready.status_code, ready.json()["status"], ready.headers["connection"]) == (503, "draining", "close")
+        last = [one.result() for one in asked]
+    assert [(answer.status_code, answer.headers["connection"]) for answer in last] == [(200, "close")] * 3
+    assert served.end() == 0
+
+
+def test_what_outlives_the_drain_is_told_so(begin: Callable[..., Served], upstream: UpstreamServer) -> None:
+    """A request that has no answer yet gets a clean 503 instead of a cut."""
+
+    async def never(wire: Wire) -> None:
+        await wire.until_closed(30)
+
+    upstream.script(never)
+    served = begin(drain_s=3.0).wait_ready()
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(chat, served.url)
+        until(lambda: upstream.seen)
+        assert served.stop() == 0
+        assert (asked.result().status_code, asked.result().json()["error"]["code"]) == (503, "overloaded")
+
+
+class Load:
+    """Clients that ask without end, each over a connection that it keeps as long as the gateway does. A refused connection ends one; nothing else may."""
+
+    def __init__(self, url: str, clients: int) -> None:
+        self.address = (urlsplit(url).hostname or "", urlsplit(url).port or 0)
+        self.answered = 0
+        self.wrong: list[object] = []
+        self.stopped = threading.Event()
+        self.threads = [threading.Thread(target=self._run, daemon=True) for _ in range(clients)]
+        for thread in self.threads:
+            thread.start()
+
+    def _run(self) -> None:
+        body = json.dumps({"model": "r", "messages": [{"role": "user", "content": "hi"}]})
+        connection: http.client.HTTPConnection | None = None
+        while not self.stopped.is_set():
+            if connection is None:
+                connection = http.client.HTTPConnection(*self.address, timeout=30)
+                try:
+                    connection.connect()
+                except ConnectionError:
+                    return
+            try:
+                connection.request("POST", "/v1/chat/completions", body, {"content-type": "application/json"})
+                answer = connection.getresponse()
+                said = answer.read()
+            except (OSError, http.client.HTTPException) as error:
+                self.wrong.append(error)
+                return
+            self.answered += 1
+            if answer.status != 200:
+                self.wrong.append(said)
+            if answer.getheader("connection") == "close":
+                connection.close()
+                connection = None
+        if connection is not None:
+            connection.close()
+
+    def end(self) -> None:
+        self.stopped.set()
+        for thread in self.threads:
+            thread.join(30)
+
+
+def test_twenty_reloads_under_load(begin: Callable[..., Served], tmp_path: Path) -> None:
+    """Each takes another configuration into force, by turns valid and not, while clients ask without end: no request is dropped or refused."""
+    served = begin().wait_ready()
+    path = tmp_path / "breakeven.yaml"
+    good = json.loads(path.read_text())
+    load = Load(served.url, 4)
+    until(lambda: load.answered > 20)
+    for turn in range(20):
+        before = load.answered
+        if turn % 5 == 4:
+            path.write_text("routes: [")
+            count = sum("not valid" in line for line in served.errors)
+            served.process.send_signal(signal.SIGHUP)
+            until(lambda count=count: sum("not valid" in line for line in served.errors) > count)  # type: ignore[misc]
+        else:
+            name = f"s{turn}"
+            server = {**good["server"], "max_in_flight": 1 + turn % 3}
+            path.write_text(json.dumps({**good, "server": server, "routes": {**good["routes"], name: good["routes"]["r"]}}))
+            served.process.send_signal(signal.SIGHUP)
+            until(lambda name=name: name in [model["id"] for model in httpx.get(f"{served.url}/v1/models").json()["data"]])  # type: ignore[misc]
+        until(lambda before=before: load.answered > before)  # type: ignore[misc]
+    load.end()
+    assert load.wrong == []
+    assert served.stop() == 0
+
+
+def test_a_stop_under_load_drops_nothing(begin: Callable[..., Served]) -> None:
+    """Two workers, clients that keep their connections: each request that was taken is answered, later ones find nobody listening."""
+    served = begin(drain_s=25.0, server={"workers": 2}, redis="redis://127.0.0.1:1/0").wait_ready()
+    load = Load(served.url, 6)
+    until(lambda: load.answered > 50)
+    assert served.stop() == 0
+    load.end()
+    assert load.wrong == []
+    assert load.answered > 50
