@@ -39,6 +39,7 @@ class Call:
     """`time` is epoch seconds, `started` `perf_counter` seconds. `error` is None while nothing went wrong; `held` is what waits to be sent.
 
     `hedge_nanousd` is what was paid for it as a hedge; None: it is none. `later`: the work is done after this answer, so what it takes is not known.
+    `media`: the content type of a whole answer that is sent in another shape than it came.
     """
 
     backend: Backend
@@ -63,6 +64,7 @@ class Call:
     ticket: Ticket = _NO_TICKET
     hedge_nanousd: int | None = None
     later: bool = False
+    media: str | None = None
 
     @property
     def name(self) -> str:

@@ -29,7 +29,7 @@ _DRAIN_S = 1.0
 
 async def send_whole(run: Run, call: Call, guard: Guard, send: Send) -> None:
     """The answer as it was received."""
-    received = call.answer.headers.get("content-type", "application/json") if call.answer is not None else "application/json"
+    received = call.media or (call.answer.headers.get("content-type", "application/json") if call.answer is not None else "application/json")
     run.status, run.outcome = call.status or 200, Outcome.OK
     headers = [(b"content-type", received.encode("latin-1", "replace")), *head(run, cost=True)]
     run.head_sent = True

@@ -107,9 +107,12 @@ class _Translated(Dialect):
 
     @override
     def whole(self, call: Call, answer: dict[str, Any], raw: bytes) -> bytes:
-        body = translated.whole(self._composer, answer, self._rename)
+        events = translated.whole(self._composer, answer, self._rename)
         self._keep(self._composer.response)
-        return body
+        if not self._ask.stream:
+            return orjson.dumps(self._composer.response)
+        call.media = "text/event-stream; charset=utf-8"  # the backend was asked for a stream and did not make one
+        return events
 
     def _keep(self, response: dict[str, Any]) -> None:
         """Write the answer ahead of the client having it, so that its next request finds it."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import orjson
 from typing_extensions import override
 
 from gateway.responses.composer import Composer
@@ -65,18 +64,17 @@ class TranslatedMeter(Meter):
 
 
 def whole(composer: Composer, answer: dict[str, Any], rename: Rename | None) -> bytes:
-    """The body of a whole chat answer, as a `response`; the composer holds it as an object."""
-    composer.begin(named(answer.get("model"), rename))
+    """The events of a whole chat answer; the composer holds its `response`."""
+    out = composer.begin(named(answer.get("model"), rename))
     choices = answer.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices else None
     if isinstance(choice, dict):
         message = choice.get("message")
         if isinstance(message, dict):
-            composer.add(message, choice.get("logprobs"))
+            out += composer.add(message, choice.get("logprobs"))
         composer.finish(str(choice.get("finish_reason")))
     tier = answer.get("service_tier")
-    composer.complete(usage_of(answer.get("usage")), tier if isinstance(tier, str) else None)
-    return orjson.dumps(composer.response)
+    return out + composer.complete(usage_of(answer.get("usage")), tier if isinstance(tier, str) else None)
 
 
 def named(model: object, rename: Rename | None) -> str | None:

@@ -98,6 +98,20 @@ def test_events_are_sent_as_they_come(gateway: LiveGateway, upstream: UpstreamSe
     strict.in_order(strict.events(b"".join(seen)))
 
 
+def test_a_backend_that_does_not_stream(gateway: LiveGateway, upstream: UpstreamServer, sdk: OpenAI) -> None:
+    """It was asked to and sends a whole answer: the client gets the events all the same."""
+
+    async def whole(wire: Wire) -> None:
+        await wire.json(completion())
+
+    upstream.script(whole)
+    answer = post(gateway, stream=True)
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    strict.in_order(strict.events(answer.content))
+    assert list(sdk.responses.create(model="r", input="Hi", stream=True))[-1].type == "response.completed"
+    assert [row.outcome for row in gateway.rows(2)] == [Outcome.OK] * 2
+
+
 def test_the_clients_stream_helper(sdk: OpenAI, gateway: LiveGateway) -> None:
     """`responses.stream` puts the events together to the same answer."""
     with sdk.responses.stream(model="r", input="Hi") as answering:

@@ -32,6 +32,13 @@ def streamed(*chunks: bytes, rename: Rename | None = None, keep_text: bool = Fal
     return out + meter.end(), meter, kept
 
 
+def made(answer: dict[str, Any], rename: Rename | None = None, **body: Any) -> dict[str, Any]:
+    """The `response` of a whole chat answer."""
+    composing = composer(**body)
+    whole(composing, answer, rename)
+    return composing.response
+
+
 def call(index: int | None, name: str | None = None, arguments: str | None = None, ident: str | None = None) -> bytes:
     """A chunk with a piece of a tool call."""
     piece: dict[str, Any] = {"function": {key: value for key, value in (("name", name), ("arguments", arguments)) if value is not None}}
@@ -188,7 +195,7 @@ def test_the_model_has_the_name_it_was_asked_by() -> None:
     """An engine's answers carry its public name."""
     out, _, _ = streamed(*HELLO, rename=Rename("gpt-4o-mini", "local"))
     assert {each["response"]["model"] for each in strict.events(out) if "response" in each} == {"local"}
-    assert orjson.loads(whole(composer(), completion(), Rename("other", "local")))["model"] == "gpt-4o-mini"
+    assert made(completion(), Rename("other", "local"))["model"] == "gpt-4o-mini"
 
 
 @settings(deadline=None)
@@ -233,7 +240,7 @@ def test_no_chunk_breaks_it(choices: list[Any], more: dict[str, Any]) -> None:
     numbers = [orjson.loads(line[6:])["sequence_number"] for line in out.split(b"\n") if line.startswith(b"data: ")]
     assert numbers == list(range(len(numbers)))
     messages = [{**each, "message": each.get("delta")} if isinstance(each, dict) else each for each in choices]
-    assert orjson.loads(whole(composer(), {"choices": messages, **more}, None))["object"] == "response"
+    assert made({"choices": messages, **more})["object"] == "response"
 
 
 def test_a_whole_answer_is_the_same_object() -> None:
@@ -243,8 +250,8 @@ def test_a_whole_answer_is_the_same_object() -> None:
         {"id": "call_b", "type": "function", "function": {"name": "time", "arguments": "{}"}},
     ]}  # fmt: skip
     answer = completion(choices=[{"index": 0, "message": message, "finish_reason": "tool_calls"}], service_tier="default")
-    made = strict.response(orjson.loads(whole(composer(), answer, None)))
-    assert made == strict.events(streamed(*CALLS)[0])[-1]["response"]
+    assert strict.response(made(answer)) == strict.events(streamed(*CALLS)[0])[-1]["response"]
+    strict.in_order(strict.events(whole(composer(), answer, None)))
 
 
 def test_the_object_repeats_its_request() -> None:
@@ -271,13 +278,13 @@ def test_the_object_repeats_its_request() -> None:
         "truncation": "disabled",
     }
     spent = {**usage(), "prompt_tokens_details": {"cached_tokens": 4}, "completion_tokens_details": {"reasoning_tokens": 2}}
-    made = strict.response(orjson.loads(whole(composer(**asked), completion(usage=spent), None)))
+    answer = strict.response(made(completion(usage=spent), **asked))
     for name in set(asked) - {"tools", "text", "reasoning", "service_tier"}:
-        assert made[name] == asked[name]
-    assert made["tools"] == [{**tool, "description": None, "parameters": None, "strict": None}]
-    assert made["text"] == {"verbosity": "medium", "format": {**shape, "description": None}}
-    assert (made["reasoning"], made["service_tier"]) == ({"effort": "low", "summary": None}, "default")
-    assert made["usage"] == {
+        assert answer[name] == asked[name]
+    assert answer["tools"] == [{**tool, "description": None, "parameters": None, "strict": None}]
+    assert answer["text"] == {"verbosity": "medium", "format": {**shape, "description": None}}
+    assert (answer["reasoning"], answer["service_tier"]) == ({"effort": "low", "summary": None}, "default")
+    assert answer["usage"] == {
         "input_tokens": 9,
         "input_tokens_details": {"cached_tokens": 4, "cache_write_tokens": 0},
         "output_tokens": 3,
