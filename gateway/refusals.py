@@ -26,7 +26,9 @@ def no_candidate(decision: Decision, plan: RoutePlan, now: float) -> RequestErro
         wait_s = min(waits, default=_SHORTLY_S)
         return LimitError(f"Rate limit reached for {name!r}: its providers asked to wait. Please try again in {wait_s:.3g}s.", retry_after_s=wait_s)
     if any(drop in {"unhealthy", "circuit", "retry_after"} for drop in drops):
-        return _unavailable(f"No candidate of {name!r} can answer right now ({_listed(decision)}); try again shortly.", min(waits, default=_SHORTLY_S))
+        # circuits are probed once a second: who comes again then may be the one that gets through
+        wait_s = min([*waits, _SHORTLY_S]) if "circuit" in drops else min(waits, default=_SHORTLY_S)
+        return _unavailable(f"No candidate of {name!r} can answer right now ({_listed(decision)}); try again shortly.", wait_s)
     if "context" in drops:
         return _too_long(decision, plan)
     lacking = [drop.removeprefix("capability:") for drop in drops if drop.startswith("capability:")]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from itertools import product
 from types import SimpleNamespace
 from typing import Any, Literal
 
@@ -109,14 +110,30 @@ async def play(world: World) -> tuple[object, int]:
     return ("cancelled" if task.cancelled() else task.result()), task.cancelling()
 
 
-scripts = st.builds(Script, st.sampled_from(["answers", "fails", "refuses"]), st.integers(0, 8), st.integers(0, 3))
+scripts = st.builds(Script, st.sampled_from(["answers", "fails", "refuses"]), st.integers(0, 14), st.integers(0, 3))
 
 
 @settings(max_examples=400, deadline=None)
-@given(scripts, scripts, st.sampled_from(["nothing", "client_gone", "total", "stop"]), st.integers(1, 14))
+@given(scripts, scripts, st.sampled_from(["nothing", "client_gone", "total", "stop"]), st.integers(1, 20))
 def test_every_order_of_events(first: Script, second: Script, event: Event, at: int) -> None:
     """The race always ends; nothing outlives it; there is one winner or one verdict, and every other call says why it has no answer."""
-    world = World(first, second, event, at)
+    check(World(first, second, event, at))
+
+
+def test_every_order_of_ends() -> None:
+    """As above, with nothing from outside: every pair of outcomes at every pair of ticks."""
+    outcomes: tuple[Outcome, ...] = ("answers", "fails", "refuses")
+    both = 0
+    for one, two, early, late in product(outcomes, outcomes, range(14), range(5)):
+        world = World(Script(one, early, 1), Script(two, late, 1), "nothing", 1)
+        check(world)
+        both += len(world.run.calls) == 2
+    assert both > 300
+
+
+def check(world: World) -> None:
+    """Play it and look at what came of it."""
+    first, second, event = world.first, world.second, world.event
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(hedge, "attempt", world.attempt)
         patch.setattr(hedge, "_second", world.second_leg)

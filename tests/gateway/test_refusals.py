@@ -46,6 +46,13 @@ def test_what_passes_is_a_503(drops: tuple[str, ...]) -> None:
     assert all(drop in message for drop in drops)
 
 
+def test_a_circuit_is_probed_sooner_than_a_wait_is_over() -> None:
+    """One candidate asked for half a minute, the other's circuit is tried every second: come again then."""
+    live = (Live("b0", retry_at=NOW + 30), Live("b1", breaker="open"))
+    assert refused("retry_after", "circuit", live=live)[3] == 1.0
+    assert refused("retry_after", "unhealthy", live=live)[3] == 30.0
+
+
 def test_too_long() -> None:
     """OpenAI's words, with our estimate marked as one."""
     status, code, message, _ = refused("context", live=(Live("b0"),), features=Features(prompt_bytes=4000, max_tokens=50))
