@@ -338,6 +338,21 @@ def test_p95_is_learnt(start: Callable[..., LiveGateway], upstream: UpstreamServ
     assert upstream.seen[-1].closed.wait(5)
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_loser_that_was_far_too_slow_is_told_to_the_breaker(
+    start: Callable[..., LiveGateway], upstream: UpstreamServer, fallback: UpstreamServer, stream: bool
+) -> None:
+    """Losing is no failure; having been waited for four times longer than is usual and aimed at is what makes a call slow."""
+    gateway = start(hedged(upstream, fallback, {"after_ms": 1500, "spend": 1.0}, slo={"ttft_ms": 50, "total_ms": 50}))
+    with httpx.Client(base_url=gateway.url, timeout=30) as client:
+        chat(client, stream=stream)
+        upstream.script(silence)
+        assert chat(client, stream=stream).headers["x-breakeven-reason"] == "hedge"
+    breaker = gateway.call(lambda: gateway.app.gateway.fleet.board._backends["one/m"].breaker)
+    assert 0.5 < breaker.slow <= 1.0
+    assert breaker.bad == 0.0
+
+
 def test_answers_at_the_same_moment(start: Callable[..., LiveGateway], upstream: UpstreamServer, fallback: UpstreamServer) -> None:
     """Whoever is first by a hair, or both at once: one whole answer, one row, one winner, nothing left in flight."""
     gateway = start(hedged(upstream, fallback, {"after_ms": 40, "spend": 1.0}))
