@@ -17,11 +17,15 @@ from gateway.context import Gateway
 from gateway.files import http, rules
 from gateway.store import batches, files
 from gateway.store.batches import Batch
-from router.errors import RequestError
+from router.errors import LimitError, RequestError
 from serving.database import writing
 
 WINDOW = "24h"
 _MOST_PAIRS, _MOST_KEY, _MOST_VALUE = 16, 64, 512
+_WISHES = ("x-breakeven-pin", "x-breakeven-slo-ms", "x-breakeven-tags", "x-breakeven-no-capture", "x-breakeven-priority")
+_MOST_WISH = 4096
+# A client that has so many waiting gets no answers sooner by making more.
+MOST_UNFINISHED = 200
 _INSTANTS = ("in_progress_at", "expires_at", "finalizing_at", "completed_at", "failed_at", "expired_at", "cancelling_at", "cancelled_at")
 
 T = TypeVar("T")
@@ -121,6 +125,9 @@ def _add(conn: Connection, batch: Batch, now: float) -> None:
     if file.purpose != "batch":
         message = f"The input file's purpose is {file.purpose!r}; upload it with purpose 'batch'."
         raise RequestError(message, param="input_file_id", code="invalid_file_purpose")
+    if batches.count_unfinished(conn, batch.key_id) >= MOST_UNFINISHED:
+        message = f"You have {MOST_UNFINISHED} unfinished batches, which is as many as the gateway takes; wait for some to end, or put more requests into one."
+        raise LimitError(message, retry_after_s=60.0)
     batches.add(conn, batch)
 
 
@@ -164,7 +171,9 @@ def _metadata(value: object) -> dict[str, str] | None:
 
 
 def _wishes(request: Request) -> dict[str, str]:
-    """The `x-breakeven-*` headers that every line shall be sent with."""
-    found = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.scope["headers"] if name.startswith(b"x-breakeven-")}
+    """The wishes that every line shall be sent with. RequestError 400 as for a request of its own."""
     wishes.read(request.scope["headers"])
+    found = {name: value.decode("latin-1") for name in _WISHES if (value := request.header(name.encode())) is not None}
+    if any(len(value) > _MOST_WISH for value in found.values()):
+        raise RequestError(f"Invalid header: keep x-breakeven headers within {_MOST_WISH} characters.", code="invalid_header")
     return found

@@ -57,6 +57,7 @@ class Lane:
             self._end_at = asyncio.get_running_loop().time() + patience_s
         if self._accepting is not None:
             self._accepting.cancel()
+        self._listening.close()
         while self._waiting:
             place = self._waiting.popleft()
             if not place.done():

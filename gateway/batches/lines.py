@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import orjson
 
+from gateway import ask_bounds
 from gateway.wire import PATHS, Endpoint, parse
 from router.errors import RequestError
 
@@ -168,6 +169,9 @@ def _body(found: Scan, number: int, body: object, endpoint: Endpoint) -> None:
     if body.get("stream"):
         found.wrong(number, "invalid_value", "Answers of a batch cannot be streamed: leave 'stream' out.", "body.stream")
     try:
-        parse(orjson.dumps(body), endpoint)
+        raw = orjson.dumps(body)
+        ask_bounds.check(parse(raw, endpoint).body, raw)
+    except orjson.JSONEncodeError:
+        found.wrong(number, "invalid_json_line", "The body is nested too deeply: keep it within 200 levels.", "body")
     except RequestError as error:
         found.wrong(number, error.code, error.message, f"body.{error.param}" if error.param else "body")

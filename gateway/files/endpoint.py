@@ -14,19 +14,17 @@ from sqlalchemy import Connection
 from gateway.asgi import Request, send_body, send_start
 from gateway.context import Gateway
 from gateway.files import form, http, objects, rules
+from gateway.files.arrivals import Arrivals
 from gateway.files.native import forward
 from gateway.guard import Guard
 from gateway.store import content, files
 from gateway.store.content import Incoming
 from gateway.store.files import File, Query
-from router.errors import LimitError
 from serving.database import reading, writing
 
 _CHUNK_BYTES = 256 * 1024
 # A download may be slow for as long as it likes within a day; a client that leaves ends it at once.
 _DOWNLOAD_MS = 86_400_000.0
-# Each holds a connection and a descriptor for as long as its sender takes.
-MOST_ARRIVING = 64
 
 T = TypeVar("T")
 
@@ -34,9 +32,9 @@ T = TypeVar("T")
 class Files:
     """The handlers of one gateway."""
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: Gateway, arrivals: Arrivals) -> None:
         self._gateway = gateway
-        self._arriving = 0
+        self._arrivals = arrivals
 
     async def collection(self, request: Request) -> None:
         """`GET` and `POST /v1/files`."""
@@ -65,12 +63,14 @@ class Files:
     async def _create(self, request: Request) -> None:
         gateway = self._gateway
         owner = http.key_id(gateway, request)
-        if self._arriving >= MOST_ARRIVING:
-            raise LimitError("As many files are arriving as the gateway takes at a time; try again shortly.", retry_after_s=5.0, status=503, code="overloaded")
         declared = request.header(b"content-length")
         if declared is not None and declared.isdigit() and int(declared) > rules.MOST_FILE_BYTES + 1024 * 1024:
             raise content.too_large(rules.MOST_FILE_BYTES)
-        self._arriving += 1
+        with self._arrivals.one():
+            await self._take(request, owner)
+
+    async def _take(self, request: Request, owner: str | None) -> None:
+        gateway = self._gateway
         incoming = await asyncio.to_thread(Incoming, gateway.config.server.data_dir, rules.MOST_FILE_BYTES)
         try:
             read = await form.receive(request, incoming, "file", rules.MOST_FILE_BYTES)
@@ -86,7 +86,6 @@ class Files:
             made = File(files.new_id(), owner, name, purpose, incoming.size, now, None if lifetime is None else now + lifetime)
             await asyncio.to_thread(self._keep, incoming, made)
         finally:
-            self._arriving -= 1
             await asyncio.to_thread(incoming.discard)
         await http.send_json(request, objects.file(made))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gateway.batches.endpoint import BatchEndpoints
 from gateway.context import Gateway
+from gateway.files.arrivals import Arrivals
 from gateway.files.endpoint import Files
 from gateway.files.http import Handler
 from gateway.files.uploads import Uploads
@@ -17,8 +18,9 @@ class Kept:
     """The paths of what the gateway keeps for its clients: files, uploads and batches."""
 
     def __init__(self, gateway: Gateway) -> None:
-        self._files = Files(gateway)
-        self._uploads = Uploads(gateway)
+        arrivals = Arrivals()
+        self._files = Files(gateway, arrivals)
+        self._uploads = Uploads(gateway, arrivals)
         self._batches = BatchEndpoints(gateway)
 
     def find(self, path: str) -> Entry | None:

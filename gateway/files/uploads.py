@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from gateway.asgi import Request
 from gateway.context import Gateway
 from gateway.files import form, http, objects, rules
+from gateway.files.arrivals import Arrivals
 from gateway.files.endpoint import head_of
 from gateway.store import content, files, uploads
 from gateway.store.content import Incoming
@@ -29,8 +30,9 @@ T = TypeVar("T")
 class Uploads:
     """The handlers of one gateway."""
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: Gateway, arrivals: Arrivals) -> None:
         self._gateway = gateway
+        self._arrivals = arrivals
 
     async def create(self, request: Request) -> None:
         """`POST /v1/uploads`."""
@@ -68,7 +70,8 @@ class Uploads:
         found = await self._read(lambda conn: uploads.owned(conn, upload_id, owner, gateway.clock()))
         uploads.require_pending(found.status, found.id)
         if verb == "parts":
-            await self._add_part(request, found)
+            with self._arrivals.one():
+                await self._add_part(request, found)
         elif verb == "complete":
             await self._complete(request, found)
         else:

@@ -10,7 +10,7 @@ import secrets
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, insert, or_, select, update
+from sqlalchemy import Connection, Row, and_, func, insert, or_, select, update
 
 from gateway.store.tables import batches
 from router.errors import RequestError, StateError
@@ -107,6 +107,12 @@ def unfinished(conn: Connection) -> list[Batch]:
     """Every batch there is still something to do for, oldest first."""
     chosen = select(batches).where(batches.c.status.in_(UNFINISHED)).order_by(batches.c.created_at, batches.c.id)
     return [_batch(row) for row in conn.execute(chosen)]
+
+
+def count_unfinished(conn: Connection, key_id: str | None) -> int:
+    """How many batches of a key are not at their end."""
+    chosen = select(func.count()).where(batches.c.key_id.is_not_distinct_from(key_id), batches.c.status.in_(UNFINISHED))
+    return int(conn.execute(chosen).scalar_one())
 
 
 def move(conn: Connection, batch_id: str, to: str, now: float, **values: Any) -> bool:

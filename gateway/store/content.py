@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Collection
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from router.errors import RequestError
@@ -39,30 +39,29 @@ class Incoming:
         self.size = 0
         self._data_dir, self._most = data_dir, most
         place = directory(data_dir) / "incoming"
-        place.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.path = place / secrets.token_hex(12)
-        self._descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        self._descriptor = -1
+        with _disk_errors():
+            place.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
 
     def write(self, data: bytes) -> None:
         """Append. RequestError 413 beyond the bound, 507 where the disk is full."""
         self.size += len(data)
         if self.size > self._most:
             raise too_large(self._most)
-        try:
+        with _disk_errors():
             view = memoryview(data)
             while view:
                 view = view[os.write(self._descriptor, view) :]
-        except OSError as error:
-            raise RequestError(
-                f"The gateway's disk does not take the file ({error.strerror}); ask its operator to free some space.", status=507, code="insufficient_storage"
-            ) from error
 
     def keep(self, identity: str) -> Path:
         """Make it the content of `identity`, safe from a power loss. The new path."""
-        os.fsync(self._descriptor)
         final = path(self._data_dir, identity)
-        self.path.rename(final)
-        _flush_directory(final.parent)
+        with _disk_errors():
+            os.fsync(self._descriptor)
+            self.path.rename(final)
+            _flush_directory(final.parent)
         self.discard()
         return final
 
@@ -125,6 +124,15 @@ def sweep(data_dir: Path, known: Callable[[Collection[str]], Collection[str]], n
 def too_large(most: int) -> RequestError:
     """The answer for a file beyond the bound."""
     return RequestError(f"The file is too large: it may have {most // (1024 * 1024)} MiB at most.", status=413, code="file_too_large", param="file")
+
+
+@contextmanager
+def _disk_errors() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        message = f"The gateway's disk does not take the file ({error.strerror}); ask its operator to free some space."
+        raise RequestError(message, status=507, code="insufficient_storage") from error
 
 
 def _entries(place: Path) -> list[Path]:

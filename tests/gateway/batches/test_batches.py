@@ -425,6 +425,18 @@ def test_a_file_for_something_else(world: World, sdk: openai.OpenAI) -> None:
             world.make(sdk, jsonl(line(1)), extra_headers={"x-breakeven-tags": tags})
 
 
+def test_not_too_many_at_a_time(world: World, sdk: openai.OpenAI, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key's unfinished batches are bounded; wishes that no line could carry are refused."""
+    monkeypatch.setattr("gateway.batches.endpoint.MOST_UNFINISHED", 2)
+    file = sdk.files.create(file=("in.jsonl", jsonl(line(1))), purpose="batch")
+    for _ in range(2):
+        sdk.batches.create(input_file_id=file.id, endpoint=CHAT, completion_window="24h")
+    with pytest.raises(openai.RateLimitError, match="2 unfinished batches"):
+        sdk.batches.create(input_file_id=file.id, endpoint=CHAT, completion_window="24h")
+    with pytest.raises(openai.BadRequestError, match="4096 characters"):
+        sdk.batches.create(input_file_id=file.id, endpoint=CHAT, completion_window="24h", extra_headers={"x-breakeven-pin": "x" * 5000})
+
+
 def test_pages(world: World, sdk: openai.OpenAI) -> None:
     """The client walks all pages, newest first."""
     ids = [world.make(sdk, jsonl(line(1))).id for _ in range(5)]

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from gateway.batches import lines
 from gateway.batches.lines import request_of, scan
@@ -52,6 +54,8 @@ def body(**changes: object) -> dict[str, object]:
         (jsonl(line(1, body=[])), [(1, "invalid_type", "body")]),
         (jsonl(line(1, body=body(model=None))), [(1, "missing_required_parameter", "body.model")]),
         (jsonl(line(1, body=body(messages=[]))), [(1, "empty_array", "body.messages")]),
+        (jsonl(line(1, body=body(n=10_000))), [(1, "integer_above_max_value", "body.n")]),
+        (jsonl(line(1, body=body(deep=json.loads("[" * 300 + "]" * 300)))), [(1, "invalid_json_line", "body")]),
         (jsonl(line(1, body=body(stream=True))), [(1, "invalid_value", "body.stream")]),
         (jsonl(line(1, body=body(stream="yes"))), [(1, "invalid_value", "body.stream"), (1, "invalid_type", "body.stream")]),
     ],
@@ -62,6 +66,29 @@ def test_what_is_wrong(path: Path, text: bytes, found: list[tuple[int | None, st
     problems = scan(path, CHAT).problems
     assert [(problem["line"], problem["code"], problem["param"]) for problem in problems] == found
     assert all(problem["message"] for problem in problems)
+
+
+NAMES = st.sampled_from(["model", "messages", "content", "input", "role", "stream", "n"]) | st.text()
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner),
+    max_leaves=12,
+)
+requests = st.fixed_dictionaries({"custom_id": anything, "method": st.just("POST") | anything, "url": st.just(CHAT) | anything, "body": anything})
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(requests.map(lambda each: json.dumps(each).encode()) | st.binary(max_size=40), max_size=5), st.sampled_from(sorted(lines.ENDPOINTS)))
+def test_no_file_breaks_it(path: Path, texts: list[bytes], url: str) -> None:
+    """Whatever stands in a file, it is read to its end, and each line is either a request that can be sent or a problem."""
+    path.write_bytes(b"\n".join(texts))
+    data = path.read_bytes()
+    found = scan(path, url)
+    for each in found.lines:
+        assert request_of(data[each.offset : each.offset + each.length])[0] == each.custom_id
+    wrong = {problem["line"] for problem in found.problems}
+    assert not wrong & {each.number for each in found.lines}
+    assert all(number in wrong or number in {each.number for each in found.lines} for number, text in enumerate(data.split(b"\n"), 1) if text.strip())
 
 
 def test_all_lines_are_judged(path: Path) -> None:

@@ -151,6 +151,29 @@ def test_a_sender_that_leaves(alone: LiveGateway) -> None:
     _until(lambda: stored(alone) == [])
 
 
+def test_only_so_many_arrive_at_a_time(alone: LiveGateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One more is told to come again, and may when another is through."""
+    monkeypatch.setattr("gateway.files.arrivals.MOST", 1)
+    send = {"file": ("a.jsonl", LINE)}, {"purpose": "batch"}
+    with socket.create_connection(("127.0.0.1", alone.port)) as raw:
+        raw.sendall(b"POST /v1/files HTTP/1.1\r\nhost: x\r\ncontent-type: multipart/form-data; boundary=b\r\ncontent-length: 100000\r\n\r\n--b\r\n")
+        _until(lambda: len(stored(alone)) == 1)
+        answer = httpx.post(f"{alone.url}/v1/files", files=send[0], data=send[1])
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+    _until(lambda: httpx.post(f"{alone.url}/v1/files", files=send[0], data=send[1]).status_code == 200)
+
+
+def test_a_disk_that_refuses(alone: LiveGateway) -> None:
+    """507 that says whom to ask, and uploads work again when the disk does."""
+    place = content.directory(alone.config.server.data_dir)
+    place.write_text("in the way")
+    send = {"file": ("a.jsonl", LINE)}, {"purpose": "batch"}
+    answer = httpx.post(f"{alone.url}/v1/files", files=send[0], data=send[1])
+    assert (answer.status_code, answer.json()["error"]["code"]) == (507, "insufficient_storage")
+    place.unlink()
+    assert httpx.post(f"{alone.url}/v1/files", files=send[0], data=send[1]).status_code == 200
+
+
 def test_all_files_together_are_bounded(start: Callable[..., LiveGateway], monkeypatch: pytest.MonkeyPatch) -> None:
     """The quota of the configuration: the file that does not fit is not kept."""
     gateway = start({**NOBODY, "server": {"files_gib": 1}})

@@ -57,6 +57,8 @@ def test_what_is_still_to_do(database: Engine) -> None:
             batches.add(conn, made(number, f"key_{number}", status=status))
         batches.count(conn, made(1).id, 3, 2)
         found = batches.unfinished(conn)
+        assert batches.count_unfinished(conn, "key_1") == 1
+        assert batches.count_unfinished(conn, "key_5") == batches.count_unfinished(conn, None) == 0
     assert [batch.status for batch in found] == ["validating", "in_progress", "finalizing", "cancelling"]
     assert (found[1].completed, found[1].failed) == (3, 2)
 

@@ -44,6 +44,10 @@ def test_a_full_disk_is_said(tmp_path: Path) -> None:
         incoming.write(b"hello")
     assert refused.value.status == 507
     incoming.discard()
+    (tmp_path / "file").touch()
+    with pytest.raises(RequestError) as refused:
+        content.Incoming(tmp_path / "file", 100)
+    assert refused.value.code == "insufficient_storage"
 
 
 def test_an_id_is_no_path() -> None:
