@@ -31,6 +31,16 @@ _ECHOED: Mapping[str, Any] = {
 _FUNCTION: Mapping[str, Any] = {"description": None, "parameters": None, "strict": None}
 
 
+def interrupted(message: str) -> dict[str, Any]:
+    """What the last event of an answer that broke off says, beside its type and number.
+
+    Twice: flat as in OpenAI's specification, and below `error` as its servers send it. The official Python client, and all that is built on it, raises for the
+    second form alone; with the first a broken answer just ends.
+    """
+    said = {"code": "stream_interrupted", "message": message, "param": None}
+    return {**said, "error": {"type": "server_error", **said}}
+
+
 def unfinished(body: Mapping[str, Any], ident: str, created: int) -> dict[str, Any]:
     """The object of an answer that has not begun; `created` in epoch seconds. `body` is the request as the client sent it."""
     echoed = {name: default if body.get(name) is None else body[name] for name, default in _ECHOED.items()}

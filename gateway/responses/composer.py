@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from gateway.responses.answer import usage_of
+from gateway.responses.answer import interrupted, usage_of
 from router.types import Usage
 
 
@@ -104,7 +104,7 @@ class Composer:
 
     def broken(self, message: str) -> bytes:
         """The last event of an answer that broke off."""
-        return self._event("error", code="stream_interrupted", message=message, param=None)
+        return self._event("error", **interrupted(message))
 
     def _text(self, kind: _Kind, text: str, logprobs: list[dict[str, Any]]) -> bytes:
         out = b""

@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 from typing_extensions import override
 
+from gateway.responses.answer import interrupted
 from gateway.sse import Meter, message_of
 from gateway.transcript import Transcript
 from gateway.usage import usage_of
@@ -37,7 +38,7 @@ class NativeMeter(Meter):
     def broken(self, message: str) -> bytes:
         if self._failed:
             return b""  # the provider's `response.failed` has been sent, and says all of it
-        event = {"type": "error", "sequence_number": self._sequence + 1, "code": "stream_interrupted", "message": message, "param": None}
+        event = {"type": "error", "sequence_number": self._sequence + 1, **interrupted(message)}
         return b"event: error\ndata: " + orjson.dumps(event) + b"\n\n"
 
     @override

@@ -93,7 +93,8 @@ def test_a_stream_that_ends_early_is_not_complete() -> None:
     assert out == b"".join(numbered(EVENTS)[:5])
     assert (meter.complete, meter.done) == (False, False)
     last = orjson.loads(meter.broken("cut").split(b"data: ")[1])
-    assert last == {"type": "error", "sequence_number": 5, "code": "stream_interrupted", "message": "cut", "param": None}
+    said = {"code": "stream_interrupted", "message": "cut", "param": None}
+    assert last == {"type": "error", "sequence_number": 5, **said, "error": {"type": "server_error", **said}}
 
 
 def test_errors_inside_a_stream() -> None:

@@ -166,7 +166,8 @@ def test_a_broken_answer() -> None:
     """No last event but an error that counts on; nothing is kept."""
     out, meter, kept = streamed(*HELLO[:2])
     found = strict.events(out + meter.broken("it broke"))
-    assert found[-1] == {"type": "error", "sequence_number": 5, "code": "stream_interrupted", "message": "it broke", "param": None}
+    said = {"code": "stream_interrupted", "message": "it broke", "param": None}
+    assert found[-1] == {"type": "error", "sequence_number": 5, **said, "error": {"type": "server_error", **said}}
     assert (meter.complete, kept) == (False, [])
     out, meter, kept = streamed(*HELLO[:2], b"data: {oops\n\n", *HELLO[2:])
     assert [each["type"] for each in strict.events(out)][-1] == "response.output_text.delta"
