@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 async def recall(gateway: Gateway, key: Key | None, ask: Ask) -> Ask:
     """The request with the turns that `previous_response_id` stands for. An id of a provider's stays as it is: only a native candidate can go on there.
 
-    RequestError 404, in OpenAI's words, for an id that the key does not have.
+    RequestError 400, in OpenAI's words, for an id that the key does not have.
     """
     previous = ask.body.get("previous_response_id")
     if previous is None or not is_ours(previous):
@@ -36,4 +36,4 @@ async def recall(gateway: Gateway, key: Key | None, ask: Ask) -> Ask:
 def not_found(response_id: str) -> RequestError:
     """There is no such answer, or not for this key."""
     message = f"Previous response with id '{response_id[:200]}' not found."
-    return RequestError(message, status=404, param="previous_response_id", code="previous_response_not_found")
+    return RequestError(message, param="previous_response_id", code="previous_response_not_found")

@@ -142,13 +142,13 @@ def test_a_native_conversation_finds_its_provider(start: Callable[..., LiveGatew
 
 
 def test_nobody_elses_and_nothing_that_was_not_kept(gateway: LiveGateway, client_of: Callable[..., OpenAI], monkeypatch: pytest.MonkeyPatch) -> None:
-    """404 in OpenAI's words: for another key, for an answer made with `store: false`, for an id that never was. No row: the request was not let in."""
+    """400 in OpenAI's words: for another key, for an answer made with `store: false`, for an id that never was. No row: the request was not let in."""
     monkeypatch.setattr(memory, "_ARRIVES_S", 0.1)
     mine, other = (client_of(gateway, gateway.key()) for _ in range(2))
     kept, forgotten = mine.responses.create(model="r", input="Hi"), mine.responses.create(model="r", input="Hi", store=False)
     assert (kept.store if hasattr(kept, "store") else True, forgotten.to_dict()["store"]) == (True, False)
     for client, wanted in ((other, kept.id), (mine, forgotten.id), (mine, kept.id[:-1] + "x")):
-        with pytest.raises(openai.NotFoundError) as refused:
+        with pytest.raises(openai.BadRequestError) as refused:
             client.responses.create(model="r", input="x", previous_response_id=wanted)
         body: Any = refused.value.body
         assert body["message"] == f"Previous response with id '{wanted}' not found."
@@ -189,7 +189,7 @@ def test_fetching_listing_and_deleting(gateway: LiveGateway, sdk: OpenAI, monkey
     assert deleted.json() == {"id": first.id, "object": "response", "deleted": True}
     gateway.rows(2)
     for wanted in (first.id, second.id):
-        with pytest.raises(openai.NotFoundError, match=wanted):
+        with pytest.raises(openai.BadRequestError, match=wanted):
             sdk.responses.create(model="r", input="x", previous_response_id=wanted)
     with pytest.raises(openai.NotFoundError, match=f"Response with id '{first.id}' not found"):
         sdk.responses.retrieve(first.id)
