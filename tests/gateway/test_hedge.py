@@ -14,6 +14,9 @@ import orjson
 import pytest
 
 from router.types import Exchange, Outcome
+from serving import replica_table
+from serving.database import writing
+from serving.views import ReplicaView
 from tests.gateway.conftest import TIMEOUTS, price, provider, two_providers
 from tests.gateway.live_gateway import LiveGateway, config_of
 from tests.gateway.upstream_server import DONE, ROLE, STOP, Script, UpstreamServer, Wire, answers, completion, words
@@ -319,6 +322,43 @@ def test_a_first_that_cannot_be_connected_to(start: Callable[..., LiveGateway], 
         assert (answer.content, answer.headers["x-breakeven-reason"]) == (WHOLE, "hedge")
         assert attempts(gateway.rows(2)[1]) == [("one/m", "hedge_lost"), ("two/m", None)]
         assert gateway.call(board.in_flight) == 0
+
+
+def with_engine(first: UpstreamServer, replica: UpstreamServer, start: Callable[..., LiveGateway]) -> LiveGateway:
+    """`one/m` and the engine `local`, whose only replica is scripted. The engine is dear enough here to go second: it was seen to miss the aim."""
+    body = hedged(first, replica, slo={"total_ms": 5_000})
+    body["engines"] = {"local": {"urls": [replica.url]}}
+    body["routes"]["r"]["candidates"] = [{"provider": "one", "model": "m"}, {"engine": "local"}]
+    gateway = start(body)
+    with writing(gateway.database) as conn:
+        replica_table.put(conn, ReplicaView("local", 0, replica.url, "ready", True, 0, "", model="local", max_model_len=4096), 1.0)
+    gateway.run(gateway.app.gateway.fleet.refresh(force=True))
+    board = gateway.app.gateway.fleet.board
+    gateway.call(lambda: (board.preset("one/m", 10.0, 1.0, 20.0, 1.0), board.preset("local", 60_000.0, 1.0, 60_000.0, 1.0)))
+    return gateway
+
+
+@pytest.mark.parametrize("free", [True, False])
+def test_an_engine_is_a_hedge_while_it_has_a_free_slot(
+    start: Callable[..., LiveGateway], upstream: UpstreamServer, fallback: UpstreamServer, free: bool
+) -> None:
+    """It costs no dollars, so an empty purse is no hindrance; but nobody waits for a slot because of somebody else's hedge."""
+    gateway = with_engine(upstream, fallback, start)
+    board = gateway.app.gateway.fleet.board
+    if not free:
+        gateway.call(lambda: [board.begin("local", fallback.url, 1.0) for _ in range(16)])
+    upstream.script(after(0.8))
+    with httpx.Client(base_url=gateway.url, timeout=30) as client:
+        answer = chat(client)
+    row = gateway.row()
+    if free:
+        assert (answer.headers["x-breakeven-backend"], answer.headers["x-breakeven-reason"], answer.json()["model"]) == ("local", "hedge", "local")
+        assert upstream.seen[0].closed.wait(5)
+        assert attempts(row) == [("one/m", "hedge_lost"), ("local", None)]
+        assert (row.attempts[1].kind, row.attempts[1].cost_nanousd) == ("local", 0)
+    else:
+        assert answer.headers["x-breakeven-backend"] == "one/m"
+        assert (len(fallback.seen), attempts(row)) == (0, [("one/m", None)])
 
 
 def test_p95_is_learnt(start: Callable[..., LiveGateway], upstream: UpstreamServer, fallback: UpstreamServer) -> None:
