@@ -109,6 +109,8 @@ class Lane:
             return _refusal(503, "This worker is being stopped.", "overloaded", {"retry-after-ms": "500"})
         try:
             caller = self._caller(asked.key_id)
+            if reader.at_eof():
+                return None
             if caller is None:
                 return _refusal(401, "The key that made this batch was revoked or has expired.", "invalid_api_key")
             return await self._ask(asked, caller, reader)
@@ -155,15 +157,10 @@ class Lane:
         """Wait for a place, first come first served, and take it. False: the worker is being stopped."""
         if self._end_at is not None:
             return False
-        place = asyncio.get_running_loop().create_future()
+        place: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiting.append(place)
         self._pump()
-        try:
-            return bool(await place)
-        except asyncio.CancelledError:
-            if place.done() and not place.cancelled() and place.result():
-                self.running -= 1
-            raise
+        return await place
 
     def _pump(self) -> None:
         """Give away the places there are. Clients come and go without telling, so while lines wait this looks again and again."""

@@ -12,7 +12,7 @@ import openai
 import orjson
 import pytest
 
-from gateway.batches import journal
+from gateway.batches import door, journal
 from gateway.store import batches, content, keys
 from router.types import Outcome
 from serving.database import writing
@@ -459,6 +459,33 @@ def test_the_providers_batches(world: World) -> None:
     assert httpx.get(f"{url}/batch_67f7").json()["path"] == "/v1/batches/batch_67f7"
     assert httpx.get(f"{url}/batch_67f7/odd").json()["path"] == "/v1/batches/batch_67f7/odd"
     assert httpx.get(f"{url}/batch_bk-none").status_code == 404
+
+
+def test_a_line_that_ends_its_worker(world: World, sdk: openai.OpenAI) -> None:
+    """While no worker is there the batch waits; a line whose worker ends each time is given up after a few tries, as a failure that is ours."""
+    world.gateway.run(world.lane.close())
+    world.begin()
+    made = world.make(sdk, jsonl(line(1)))
+    world.wait(sdk, made.id, "in_progress")
+    taken = []
+    with door.bind(world.gateway.config.server.data_dir) as listening:
+        listening.setblocking(True)
+
+        def end_each() -> None:
+            while len(taken) < 4:
+                connection, _ = listening.accept()
+                taken.append(connection.recv(10))
+                connection.close()
+
+        thread = threading.Thread(target=end_each, daemon=True)
+        thread.start()
+        batch = world.wait(sdk, made.id)
+        thread.join(20)
+    assert batch.status == "completed"
+    (wrong,) = read(sdk, batch.error_file_id)
+    assert (wrong["response"]["status_code"], wrong["response"]["body"]["error"]["code"]) == (500, "internal_error")
+    assert len(taken) == 4
+    assert not world.upstream.seen
 
 
 def test_several_batches_share(world: World, sdk: openai.OpenAI) -> None:

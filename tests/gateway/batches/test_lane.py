@@ -8,6 +8,7 @@ import stat
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import httpx
 import orjson
@@ -16,6 +17,7 @@ import pytest
 from gateway.auth import CALLER
 from gateway.batches import door, sender
 from gateway.batches.frames import MOST_BYTES, Asked, Said, read_said
+from gateway.batches.lane import Lane
 from gateway.store import keys
 from router.errors import ConfigError, UpstreamError
 from router.types import Outcome
@@ -24,6 +26,10 @@ from tests.gateway.batches.conftest import CHAT, World, line, until
 from tests.gateway.conftest import two_providers
 from tests.gateway.live_gateway import LiveGateway
 from tests.gateway.upstream_server import UpstreamServer, Wire
+
+if TYPE_CHECKING:
+    from gateway.asgi import App
+    from gateway.context import Gateway
 
 BODY = orjson.dumps(line(1)["body"])
 
@@ -255,4 +261,15 @@ def test_waiting_is_undone_when_the_controller_leaves(world: World) -> None:
 
     assert asyncio.run(main()).status == 200
     until(lambda: world.gateway.call(lambda: world.lane.running) == 0)
+    assert len(world.upstream.seen) == 1
     world.gateway.call(lambda: setattr(admission, "running", admission.running - 50))
+
+
+async def test_a_socket_that_takes_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Said in the log, tried again, and no reason to end the worker."""
+    lane = Lane(cast("App", None), cast("Gateway", None), socket.socket(socket.AF_UNIX))
+    lane._listening.setblocking(False)
+    await lane.start()
+    while "cannot take a line" not in caplog.text:
+        await asyncio.sleep(0.02)
+    await lane.close()
