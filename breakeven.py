@@ -182,6 +182,34 @@ def sandbox(
     run(options, host, port, lambda running: terminal.line(f"sandbox provider at {running.base_url} (models: {', '.join(options.models)}); Ctrl-C stops it"))
 
 
+@app.command(epilog="Example: breakeven bench --seconds 10 --litellm ~/litellm/bin/python --soak 300")
+def bench(
+    seconds: Annotated[float, typer.Option(help="How long each system is loaded in each part.")] = 5.0,
+    clients: Annotated[int, typer.Option(help="Clients of small chats.")] = 32,
+    streams: Annotated[int, typer.Option(help="Paced streams at once.")] = 512,
+    only: Annotated[str | None, typer.Option(help="Parts, by commas: latency,throughput,streams,memory,start.")] = None,
+    litellm: Annotated[str | None, typer.Option(help="A Python that has the LiteLLM proxy, to measure beside.")] = None,
+    soak: Annotated[float, typer.Option(help="Seconds of a soak with a memory slope.")] = 0.0,
+    json: Json = False,
+) -> int:
+    """Added latency, throughput, streams, memory and start of the gateway on this machine against a bare upstream, and nginx where it is installed.
+
+    Exit code 1 when requests failed; a target that is not met is a figure like any other.
+    """
+    from gateway import terminal
+    from gateway.bench import report
+    from gateway.bench.options import Options, parts
+    from gateway.bench.run import run
+
+    options = Options(os.environ, seconds, clients, streams, parts(only), litellm, soak)
+    try:
+        document = run(options, terminal.Progress(), datetime.now(UTC))
+    except KeyboardInterrupt:
+        return terminal.failure(BreakevenError("interrupted; everything it started is stopped"), json, code=130)
+    _show(document, json, report.show)
+    return 1 if document["failed"] else 0
+
+
 @app.command(epilog="Example: breakeven prices --model gpt-4o-mini")
 def prices(model: str | None = None, config: ConfigPath = None, json: Json = False) -> None:
     """What each configured hosted model costs and where the figure comes from; unknown is shown as unknown."""
