@@ -1,7 +1,6 @@
 """The command line and composition root: one thin function per command; rooms are imported inside the commands, so that `--help` stays fast.
 
-Exit codes: 0 done, 1 ran and failed or refused, 2 flags, configuration or recipe wrong, 130 interrupted. With `--json`: one document on stdout,
-progress on stderr.
+Exit codes: 0 done, 1 ran and failed or refused, 2 flags, configuration or recipe wrong, 130 interrupted. `--json`: one document on stdout, progress on stderr.
 Not here: what the commands do (the rooms) and how documents look to people (gateway/terminal.py).
 """
 
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gateway.bench.command import bench
 from router.errors import BreakevenError, ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -180,34 +180,6 @@ def sandbox(
     known = tuple(load(answers)) if answers else ()
     options = SandboxOptions(tuple(model or MODELS), known, error_rate, latency_ms, token_ms, 0.25, seed, api_key)
     run(options, host, port, lambda running: terminal.line(f"sandbox provider at {running.base_url} (models: {', '.join(options.models)}); Ctrl-C stops it"))
-
-
-@app.command(epilog="Example: breakeven bench --seconds 10 --litellm ~/litellm/bin/python --soak 300")
-def bench(
-    seconds: Annotated[float, typer.Option(help="How long each system is loaded in each part.")] = 5.0,
-    clients: Annotated[int, typer.Option(help="Clients of small chats.")] = 32,
-    streams: Annotated[int, typer.Option(help="Paced streams at once.")] = 512,
-    only: Annotated[str | None, typer.Option(help="Parts, by commas: latency,throughput,streams,memory,start.")] = None,
-    litellm: Annotated[str | None, typer.Option(help="A Python that has the LiteLLM proxy, to measure beside.")] = None,
-    soak: Annotated[float, typer.Option(help="Seconds of a soak with a memory slope.")] = 0.0,
-    json: Json = False,
-) -> int:
-    """Added latency, throughput, streams, memory and start of the gateway on this machine against a bare upstream, and nginx where it is installed.
-
-    Exit code 1 when requests failed; a target that is not met is a figure like any other.
-    """
-    from gateway import terminal
-    from gateway.bench import report
-    from gateway.bench.options import Options, parts
-    from gateway.bench.run import run
-
-    options = Options(os.environ, seconds, clients, streams, parts(only), litellm, soak)
-    try:
-        document = run(options, terminal.Progress(), datetime.now(UTC))
-    except KeyboardInterrupt:
-        return terminal.failure(BreakevenError("interrupted; everything it started is stopped"), json, code=130)
-    _show(document, json, report.show)
-    return 1 if document["failed"] else 0
 
 
 @app.command(epilog="Example: breakeven prices --model gpt-4o-mini")
@@ -421,6 +393,7 @@ _adapter_verb("canary", "Send a share of the adapter's requests to a version.")
 _adapter_verb("promote", "Make a version live: one atomic switch after it is loaded and verified everywhere.")
 _adapter_verb("rollback", "Make the previous version live again.")
 _adapter_verb("retire", "Stop routing to a version, let its answers finish, unload it, delete its files.")
+app.command(epilog="Example: breakeven bench --seconds 10 --litellm ~/litellm/bin/python --soak 300")(bench)
 
 
 if __name__ == "__main__":
