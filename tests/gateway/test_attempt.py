@@ -71,20 +71,26 @@ def phase(gateway: LiveGateway, clock: Clock, name: str = "one/m") -> str:
 def test_slow_answers_open_the_circuit_and_a_slow_probe_does_not_close_it(
     start: Callable[..., LiveGateway], upstream: UpstreamServer, fallback: UpstreamServer, clock: Clock, stream: bool
 ) -> None:
-    """Far above the aim and the usual: they are answers all the same, but the next request goes elsewhere until two probes were quick."""
-    gateway = start(two_providers(upstream, fallback, slo={"ttft_ms": 60, "total_ms": 60}), Options(environ={}, clock=clock))
-    ask(gateway, stream=stream)
+    """Far above what is usual: they are answers all the same, but the next request goes elsewhere until two probes were quick."""
+    gateway = start(two_providers(upstream, fallback), Options(environ={}, clock=clock))
+    board = gateway.app.gateway.fleet.board
+    gateway.call(lambda: board.preset("one/m", 10.0, 1.0, 20.0, clock.now))
     upstream.script(late)
     with ThreadPoolExecutor(12) as pool:
         went = [each.result() for each in [pool.submit(ask, gateway, stream=stream) for _ in range(12)]]
     assert {(answer.status_code, answer.headers["x-breakeven-backend"]) for answer in went} == {(200, "one/m")}
-    assert phase(gateway, clock) == "open"
+    state = board._backends["one/m"]
+    deadline = time.monotonic() + 10
+    while phase(gateway, clock) != "open":  # a stream is judged after its last byte
+        assert time.monotonic() < deadline, f"{state.breaker} {state.usual_ttft} {state.usual_tpot} {state.learnt}"
+        time.sleep(0.01)
     assert ask(gateway, stream=stream).headers["x-breakeven-backend"] == "two/m"
     clock.now += FIRST_OPEN_S
     assert phase(gateway, clock) == "half_open"
     pin = {"x-breakeven-pin": "one/m"}
     slow = httpx.post(f"{gateway.url}/v1/chat/completions", json={"model": "r", "messages": MESSAGES, "stream": stream}, headers=pin, timeout=30)
     assert slow.status_code == 200
+    gateway.rows(14)
     assert phase(gateway, clock) == "open", "a slow probe closes nothing"
     clock.now += 2 * FIRST_OPEN_S
     upstream.script(answers)
@@ -96,7 +102,7 @@ def test_what_is_usual_is_not_slow(start: Callable[..., LiveGateway], upstream: 
     """A backend that always takes its time is not broken."""
 
     async def steady(wire: Wire) -> None:
-        await asyncio.sleep(0.4)
+        await asyncio.sleep(1.0)
         await answers(wire)
 
     upstream.script(steady)
@@ -104,7 +110,6 @@ def test_what_is_usual_is_not_slow(start: Callable[..., LiveGateway], upstream: 
     with ThreadPoolExecutor(12) as pool:
         assert {each.result().status_code for each in [pool.submit(ask, gateway) for _ in range(24)]} == {200}
     assert phase(gateway, clock) == "closed"
-    assert gateway.call(lambda: gateway.app.gateway.fleet.board._backends["one/m"].breaker.slow) == 0.0
 
 
 def test_an_only_candidate_is_probed_while_its_circuit_is_open(start: Callable[..., LiveGateway], upstream: UpstreamServer, clock: Clock) -> None:
