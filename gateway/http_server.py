@@ -133,11 +133,11 @@ class HttpConnection(asyncio.Protocol):
     # What uvicorn calls.
 
     def shutdown(self) -> None:
-        """The server stops: end when what was asked is answered."""
+        """The server stops: end when what was asked is answered. Who has only just connected is about to ask."""
         if self._answering is not None:
             for cycle in (self._answering, *self._waiting):
                 cycle.keep_alive = False
-        elif not self._in_head and not self._ending:
+        elif self._url and not self._in_head and not self._ending:
             self.transport.close()
         self._last = True
 
@@ -240,7 +240,7 @@ class HttpConnection(asyncio.Protocol):
         elif self._in_head:
             if waited > bounds.head_s:
                 self.refuse(408, "The head of the request took too long to arrive.", "request_timeout")
-        elif waited > (bounds.keep_alive_s if self._url else bounds.head_s):
+        elif waited > (bounds.keep_alive_s if self._url else bounds.sweep_s if self._last else bounds.head_s):
             self._since = now
             self.transport.close()
 
