@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from dataclasses import dataclass
 from types import TracebackType
@@ -10,6 +11,7 @@ from typing import Self
 
 MARK = b"Break off."  # scripts/report.py asks it
 AFTER = 8  # events of server-sent events that still get through, role and opening events included
+LAST = (b'"finish_reason":"', b"[DONE]")  # a busy engine sends many tokens in one event: the end may come before AFTER
 
 
 @dataclass
@@ -27,13 +29,14 @@ class CuttingProxy:
         self._target = host, port
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="cutting proxy", daemon=True)
+        self._server: asyncio.Server | None = None
         self.port = 0
         self.cut = 0
 
     def __enter__(self) -> Self:
         self._thread.start()
         server = asyncio.run_coroutine_threadsafe(asyncio.start_server(self._connection, "127.0.0.1", 0), self._loop).result(10)
-        self.port = server.sockets[0].getsockname()[1]
+        self._server, self.port = server, server.sockets[0].getsockname()[1]
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -43,6 +46,8 @@ class CuttingProxy:
         self._loop.close()
 
     async def _end(self) -> None:
+        if self._server is not None:
+            self._server.close()
         tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
         for task in tasks:
             task.cancel()
@@ -69,19 +74,21 @@ class CuttingProxy:
         while data := await reader.read(65536):
             if state.marked:
                 before, state.seen = len(state.seen), state.seen + data
-                seen = state.seen
-                if seen.count(b"data:") > AFTER:
-                    end = -1
-                    for _ in range(AFTER + 1):
-                        end = seen.index(b"data:", end + 1)
-                    # Whole events only: what the client gets is right as far as it goes.
-                    end = max(before, seen.rindex(b"\n\n", 0, end) + 2) if b"\n\n" in seen[:end] else end
-                    writer.write(seen[before:end])
+                end = _end_of(state.seen)
+                if end is not None:
+                    writer.write(state.seen[before:end])
                     await writer.drain()
                     self.cut += 1
                     return
             writer.write(data)
             await writer.drain()
+
+
+def _end_of(seen: bytes) -> int | None:
+    """Where to cut what came of a stream: after AFTER events, and before the one that ends the answer; None: not yet."""
+    begins = [found.start() for found in re.finditer(b"data:", seen)]
+    ends = [seen.rfind(b"data:", 0, at) for word in LAST if (at := seen.find(word)) >= 0]
+    return min(ends + begins[AFTER : AFTER + 1], default=None)
 
 
 async def _upwards(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, state: _State) -> None:

@@ -80,7 +80,7 @@ def absent(backend: str, client: str, check: str) -> str | None:
 def rendered(results: dict[str, dict[str, Any]], day: str) -> str:
     """The table, in Markdown: a cell names the backends that it worked with."""
     head = ["client", *CHECKS.values(), "a broken stream raises"]
-    lines = [f"{day}, `make client-tests`; S: sandbox provider, V: real vLLM (random tiny model), –: the client or the backend has no such thing.", ""]
+    lines = [f"{day}. S: sandbox provider, V: real vLLM (random tiny model), –: the client or the backend has no such thing, or the test cannot show it.", ""]
     lines += ["| " + " | ".join(head) + " |", "| --- |" + " --- |" * (len(head) - 1)]
     for client in CLIENTS:
         reports = {backend: results[backend][client.title] for backend in BACKENDS if client.title in results.get(backend, {})}

@@ -100,7 +100,8 @@ def test_a_stream_says_what_the_whole_answer_says(world: World, client: Client) 
     """Several pieces that add up to the answer of the same question."""
     found = seen(world, client, "stream")
     assert "raised" not in found, found
-    assert len(found["pieces"]) > 1 or client.title == "llm"  # a command's output has no pieces
+    # A command's output has no pieces; a busy engine may send many tokens at once.
+    assert len(found["pieces"]) > 1 or client.title == "llm" or world.installation.backend == "vllm"
     assert "".join(found["pieces"]) == world.saw(client, "chat")["text"]
 
 
@@ -133,7 +134,8 @@ def test_a_broken_stream_is_not_taken_for_a_whole_answer(world: World, client: C
     """The backend dies in the middle: what came is shown, then the client raises."""
     found = seen(world, client, "broken_stream")
     assert world.proxy.cut > 0
-    assert found.get("pieces") or client.title == "Instructor", found  # Instructor shows objects, and there is none yet
+    # Instructor shows objects, and there is none yet; a busy engine may send all that it has in the event that was cut.
+    assert found["pieces"] or client.title == "Instructor" or world.installation.backend == "vllm", found
     assert "raised" in found, found
 
 
@@ -152,7 +154,7 @@ def test_a_stream_of_responses(world: World, client: Client) -> None:
 def test_a_broken_stream_of_responses(world: World, client: Client) -> None:
     """As with chat: the client raises."""
     found = seen(world, client, "responses_broken_stream")
-    assert found.get("pieces"), found
+    assert found["pieces"] or world.installation.backend == "vllm", found
     assert "raised" in found, found
 
 

@@ -22,7 +22,7 @@ def get_weather(city: str) -> str:
     open({str(CALLED)!r}, "a").write("get_weather ")
     return {report.WEATHER!r}
 """
-LIMIT = ("-o", "max_tokens", str(report.MAX_TOKENS))
+LIMIT = ("-o", "max_tokens", str(report.MAX_TOKENS), "-o", "temperature", "0")
 (HOME / "extra-openai-models.yaml").write_text(
     "\n".join(
         f"- {{model_id: {name}, model_name: {model}, api_base: {json.dumps(report.BASE_URL)}, api_key_name: breakeven, {more}}}"
