@@ -209,7 +209,7 @@ class Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            self._give_up("sent something that is not HTTP" if not answer.status else "broke off its answer")
+            self._give_up("sent something that is not HTTP")
             return
         if self._answer is None:
             self._end()
@@ -225,7 +225,7 @@ class Connection(asyncio.Protocol):
             if answer.status and self._until_eof and exc is None:
                 answer.end()
             elif answer.status:
-                answer.fail("broke off its answer", "upstream_cut")
+                answer.fail("closed the connection in the middle of its answer", "upstream_cut")
             else:
                 answer.fail("closed the connection", "upstream_reset")
         self._on_lost(self)

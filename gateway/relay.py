@@ -52,7 +52,7 @@ async def send_stream(run: Run, call: Call, guard: Guard, send: Send) -> None:
     else:
         run.outcome = Outcome.UPSTREAM_ERROR
         call.error = failure.code if failure is not None else "upstream_stream_error" if meter.error else "upstream_cut"
-        said = failure.message if failure is not None else meter.error or "the stream ended before the answer did"
+        said = failure.message.removeprefix(f"{call.name} ") if failure is not None else meter.error or "the stream ended before the answer did"
         out += meter.broken(f"{call.name} broke off its answer: {said}. What came so far is incomplete.")
     guard.stop()
     await send_body(send, out, more=False)
