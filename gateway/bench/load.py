@@ -1,7 +1,7 @@
 """The load of the benchmark, a process of its own: closed loops of clients, each of which asks again as soon as it has its whole answer.
 
-`python -m gateway.bench.load` reads jobs from stdin, one JSON list a line, runs the jobs of a list side by side and writes their results, one JSON list a line.
-What a connection does is caller.py's.
+`python -m gateway.bench.load FILE` reads jobs from stdin, one JSON list a line, runs the jobs of a list side by side, writes their results to FILE as a
+JSON list, and then an empty line to stdout. What a connection does is caller.py's.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import json
 import sys
 import time
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import uvloop
@@ -21,12 +22,14 @@ from gateway.bench.caller import Caller, Job, Tally
 _RETRY_S = 0.1
 
 
-def main() -> None:
+def main(file: Path) -> None:
     """Serve jobs until stdin ends."""
+    # Results are long and go through a file: in a pipe, the end of such a line was seen to get lost on a busy machine, and the reader to wait for ever.
     gc.disable()  # a collection in the middle of a job would be measured as the gateway's
     for line in sys.stdin:
         results = uvloop.run(_together([Job(**each) for each in json.loads(line)]))
-        sys.stdout.write(json.dumps(results) + "\n")
+        file.write_text(json.dumps(results))
+        sys.stdout.write("\n")
         sys.stdout.flush()
         gc.collect()
 
@@ -73,4 +76,4 @@ async def _client(job: Job, tally: Tally, index: int) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(Path(sys.argv[1]))

@@ -160,7 +160,9 @@ class Load:
     """The load process: runs jobs, while this process looks after other things."""
 
     def __init__(self, stand: Stand) -> None:
-        self.process = stand.start("load", [stand.python, "-m", "gateway.bench.load"], frozenset({stand.cores.load}), piped=True)
+        self._results = stand.scratch("results") / "results.json"
+        words = [stand.python, "-m", "gateway.bench.load", str(self._results)]
+        self.process = stand.start("load", words, frozenset({stand.cores.load}), piped=True)
 
     def run(self, *jobs: Job, sample: Callable[[], None] | None = None) -> list[Figures]:
         """Run jobs side by side; `sample` is called a few times a second meanwhile, and when they have ended."""
@@ -176,7 +178,7 @@ class Load:
             sample()
         if not line:
             raise BreakevenError(f"the load generator ended:\n{self.process.said()}")
-        return [Figures(**each) for each in json.loads(line)]
+        return [Figures(**each) for each in json.loads(self._results.read_bytes())]
 
 
 def answers(port: int, path: str) -> bool:
