@@ -1,14 +1,20 @@
-"""The listening sockets of the gateway, bound before anything is forked. Nothing is accepted here."""
+"""The listening sockets of the gateway, bound before anything is forked, shut and opened again for all who share them. Nothing is accepted here."""
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import errno
 import socket
+import struct
+import sys
 
 from gateway.config.models import ServerConfig
 from router.errors import ConfigError, Problem
 
 _BACKLOG = 4096
+# Linux's own numbers (asm-generic/socket.h), which the socket module does not have.
+_SO_ATTACH_FILTER, _SO_DETACH_FILTER = 26, 27
 
 
 def listen(server: ServerConfig) -> list[socket.socket]:
@@ -23,6 +29,24 @@ def listen(server: ServerConfig) -> list[socket.socket]:
             each.close()
         raise
     return sockets
+
+
+def let_nobody_in(listening: socket.socket) -> None:
+    """Drop what would open a connection: closing a socket resets those that the kernel has taken and nobody accepted. Who asks now asks again a second
+    later. A filter of one instruction, `return 0`; it is the socket's, so every process that shares it is deaf until `let_in_again`."""
+    code = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))
+    listening.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HL", 1, ctypes.addressof(code)))
+
+
+def let_in_again(listening: socket.socket) -> None:
+    """Undo `let_nobody_in`, whoever did it. Does nothing where nobody did."""
+    with contextlib.suppress(FileNotFoundError):
+        listening.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
+
+
+def not_accepted(listening: socket.socket) -> int:
+    """How many connections wait in the kernel: what Linux says as `tcpi_unacked` of a listening socket."""
+    return int.from_bytes(listening.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 28)[24:28], sys.byteorder)
 
 
 def _bind(host: str, port: int, key: str) -> socket.socket:

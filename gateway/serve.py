@@ -23,7 +23,7 @@ from typing import Literal
 
 from gateway.batches import door
 from gateway.config.models import Config
-from gateway.listen import listen
+from gateway.listen import let_in_again, listen
 from router.errors import BreakevenError, ConfigError
 
 log = logging.getLogger("breakeven.serve")
@@ -215,6 +215,9 @@ class _Arbiter:
         child.pid = 0
         if self.stopped_by or self.failed:
             return
+        if child.role == "worker":
+            for each in self.sockets:
+                let_in_again(each)  # one that was asked to leave by itself has shut them for those that stay
         if child.role == "worker" and not self.ready:
             self.failed = code if code > 0 else 1  # it never worked: starting it again would not help
             return

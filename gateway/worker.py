@@ -7,14 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import gc
 import logging
 import os
 import signal
 import socket
-import struct
-import sys
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast
@@ -28,6 +25,7 @@ from gateway.batches.lane import Lane
 from gateway.config.models import Config
 from gateway.http_edge import Bounds, Edge
 from gateway.http_server import protocol
+from gateway.listen import let_nobody_in, not_accepted
 from gateway.reload import reread
 from router.errors import ConfigError
 from serving.database import connect
@@ -39,7 +37,6 @@ _COLLECT = (20_000, 20, 20)
 # Kept connections on which nothing has come for so long are closed when the worker ends.
 _QUIET_S = 1.0
 _ACCEPT_S = 1.0
-_SO_ATTACH_FILTER = 26
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +76,10 @@ class _Server(uvicorn.Server):
         """Until now every answer said `connection: close`. Who kept a connection may be sending on it right now: closing it would lose that request."""
         await self._last_requests()
         for each in sockets or ():
-            _let_nobody_in(each)
+            let_nobody_in(each)
         try:
             async with asyncio.timeout(_ACCEPT_S):
-                while any(map(_not_accepted, sockets or ())):  # noqa: ASYNC110 - the kernel tells nobody
+                while any(map(not_accepted, sockets or ())):  # noqa: ASYNC110 - the kernel tells nobody
                     await asyncio.sleep(0.01)
         except TimeoutError:
             log.warning("connections that nobody took in time are closed")
@@ -96,18 +93,6 @@ class _Server(uvicorn.Server):
             await asyncio.sleep(0.02)
             if state.total_requests != seen:
                 seen, since = state.total_requests, loop.time()
-
-
-def _let_nobody_in(listening: socket.socket) -> None:
-    """Drop what would open a connection: closing a socket resets those that the kernel has taken and nobody accepted. Who asks now asks again a second
-    later and is refused. A filter of one instruction, `return 0`."""
-    code = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))
-    listening.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HL", 1, ctypes.addressof(code)))
-
-
-def _not_accepted(listening: socket.socket) -> int:
-    """How many connections wait in the kernel: what Linux says as `tcpi_unacked` of a listening socket."""
-    return int.from_bytes(listening.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 28)[24:28], sys.byteorder)
 
 
 def run(config: Config, sockets: Sequence[socket.socket], place: Place) -> None:

@@ -232,6 +232,17 @@ def test_what_dies_is_replaced(begin: Callable[..., Served]) -> None:
     assert served.stop() == 0
 
 
+def test_a_worker_that_is_asked_to_leave_is_replaced(begin: Callable[..., Served]) -> None:
+    """SIGTERM to one worker alone ends it as softly as all of them, and closes nothing that the next one listens on."""
+    served = begin().wait_ready()
+    (worker,) = served.workers()
+    os.kill(worker, signal.SIGTERM)
+    until(lambda: served.workers() not in ([], [worker]))
+    assert chat(served.url).status_code == 200
+    assert any("ended with code 0" in line for line in served.errors)
+    assert served.stop() == 0
+
+
 def test_nobody_outlives_the_arbiter(begin: Callable[..., Served]) -> None:
     """kill -9 of the arbiter takes every child with it."""
     served = begin().wait_ready()
