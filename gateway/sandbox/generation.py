@@ -140,13 +140,7 @@ async def _whole(call: Call, g: Generation, answers: list[Answer]) -> None:
         del body["usage"]
     data = orjson.dumps(body)
     g.entry.status = 200
-    headers = [("content-type", "application/json"), *g.headers]
-    if g.has(FaultName.CUT, FaultName.STALL):
-        await call.start(200, [("content-length", str(len(data))), *headers])
-        await call.write(data[: len(data) // 2])
-        await stop(call, g)
-    await call.answer(200, data if not g.has(FaultName.MALFORMED_CHUNK) else data[: len(data) // 2], headers)
-    g.entry.reported = not g.has(FaultName.NO_USAGE, FaultName.MALFORMED_CHUNK)
+    await send_whole(call, g, data)
 
 
 async def _stream(call: Call, g: Generation, answers: list[Answer]) -> None:
@@ -194,6 +188,17 @@ async def _break_stream(call: Call, g: Generation, head: dict[str, Any], index: 
         whole = _event(head | {"choices": [{"index": index, "delta": {"content": "lost"}}]})
         await call.write(whole[: len(whole) // 2] + b"\n\n")
     await stop(call, g)
+
+
+async def send_whole(call: Call, g: Generation, data: bytes) -> None:
+    """A whole answer, spoilt as the fault in force says."""
+    headers = [("content-type", "application/json"), *g.headers]
+    if g.has(FaultName.CUT, FaultName.STALL):
+        await call.start(200, [("content-length", str(len(data))), *headers])
+        await call.write(data[: len(data) // 2])
+        await stop(call, g)
+    await call.answer(200, data if not g.has(FaultName.MALFORMED_CHUNK) else data[: len(data) // 2], headers)
+    g.entry.reported = not g.has(FaultName.NO_USAGE, FaultName.MALFORMED_CHUNK)
 
 
 async def stop(call: Call, g: Generation) -> None:

@@ -21,7 +21,7 @@ from gateway.sandbox import bodies, refusals
 from gateway.sandbox.answers import Answer
 from gateway.sandbox.call import Call
 from gateway.sandbox.faults import FaultName
-from gateway.sandbox.generation import BREAKING, Chat, Generation, stop
+from gateway.sandbox.generation import BREAKING, Chat, Generation, send_whole, stop
 from gateway.sandbox.references import ReferenceBook
 from gateway.sandbox.refusals import Refusal
 from router.errors import RequestError
@@ -93,14 +93,7 @@ async def _whole(call: Call, g: Generation, composer: Composer, answer: Answer) 
     composer.add(bodies.chat_message(answer))
     composer.finish(answer.finish)
     composer.complete(_usage(g))
-    data = orjson.dumps(composer.response)
-    headers = [("content-type", "application/json"), *g.headers]
-    if g.has(FaultName.CUT, FaultName.STALL):
-        await call.start(200, [("content-length", str(len(data))), *headers])
-        await call.write(data[: len(data) // 2])
-        await stop(call, g)
-    await call.answer(200, data if not g.has(FaultName.MALFORMED_CHUNK) else data[: len(data) // 2], headers)
-    g.entry.reported = not g.has(FaultName.NO_USAGE, FaultName.MALFORMED_CHUNK)
+    await send_whole(call, g, orjson.dumps(composer.response))
 
 
 async def _stream(call: Call, g: Generation, composer: Composer, answer: Answer) -> None:

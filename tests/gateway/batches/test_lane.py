@@ -270,6 +270,7 @@ async def test_a_socket_that_takes_nothing(tmp_path: Path, caplog: pytest.LogCap
     lane = Lane(cast("App", None), cast("Gateway", None), socket.socket(socket.AF_UNIX))
     lane._listening.setblocking(False)
     await lane.start()
-    while "cannot take a line" not in caplog.text:
-        await asyncio.sleep(0.02)
+    async with asyncio.timeout(30):
+        while "cannot take a line" not in caplog.text:
+            await asyncio.sleep(0.02)
     await lane.close()
