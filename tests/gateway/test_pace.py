@@ -36,12 +36,12 @@ def test_a_window_begins_again_when_its_quota_is_there() -> None:
 
 @given(st.floats(0.1, 100.0), st.floats(1.0, 3.0), st.lists(st.floats(0.001, 1.0), min_size=1, max_size=60))
 def test_who_keeps_the_pace_is_never_late(rate: float, ahead: float, pauses: list[float]) -> None:
-    """A stream that has at every moment made what it should by then, and more, is never out of time."""
-    pace, size, waited = Pace(rate, 4.0, 0), 0.0, 0.0
+    """A stream that makes in every pause what it should, and more, is never out of time. Bytes are whole: at a slow pace a total that is rounded once may
+    lag behind within a window, and that is late."""
+    pace, size = Pace(rate, 4.0, 0), 0
     for pause in pauses:
-        waited += pause
-        size = waited * rate * 4.0 * ahead + 4.0 * rate
-        pace.waited(pause, int(size) + 1)
+        size += int(pause * rate * 4.0 * ahead) + 1
+        pace.waited(pause, size)
         assert pace.left_ms > 0.0
 
 
