@@ -46,7 +46,7 @@ browser-tests: install  ## the dashboard in a real Chromium
 	@$(COVERAGE) run -m pytest -q -m browser
 
 engine-tests: install  ## real training and a real vLLM engine
-	@$(COVERAGE) run -m pytest -q -m "(torch or vllm) and not clients and not proof and not gpu"
+	@$(COVERAGE) run -m pytest -q --timeout=900 -m "(torch or vllm) and not clients and not proof and not gpu"
 
 $(CLIENTS)/.installed: deploy/requirements/clients.txt tests/clients/package.json tests/clients/package-lock.json
 	@test -x $(CLIENTS)/bin/python || $(PYTHON) -m venv $(CLIENTS)
@@ -58,14 +58,14 @@ $(CLIENTS)/.installed: deploy/requirements/clients.txt tests/clients/package.jso
 
 client-tests: install $(CLIENTS)/.installed  ## real OpenAI clients (Python, Node) against the gateway, sandbox and real vLLM behind it; their table goes into the README
 	@rm -f client-results.json
-	@$(PYTEST) -q -m clients tests/clients
+	@$(PYTEST) -q --timeout=900 -m clients tests/clients
 	@$(BIN)/python -m tests.clients.table
 
 coverage: install
 	@$(COVERAGE) combine -q && $(COVERAGE) report --skip-covered --fail-under=95
 
 proof: install  ## the long proofs (kills, swaps, soaks); results are dated into docs/benchmarks.md
-	@$(PYTEST) -q -m proof tests/proof
+	@$(PYTEST) -q --timeout=0 -m proof tests/proof
 
 bench: install  ## benchmarks; results are dated into docs/benchmarks.md
 	@$(BIN)/python -m tests.bench

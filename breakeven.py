@@ -9,15 +9,16 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from gateway.bench.command import bench
+from gateway.commands import keys
+from gateway.commands.frame import ConfigPath, Json, configuration, database, show
+from gateway.commands.prices import prices
 from router.errors import BreakevenError, ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -29,13 +30,10 @@ _HELP = "Answers each request with the cheapest model that is good enough and fa
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=_HELP)
 dataset_app = typer.Typer(no_args_is_help=True, help="Build, check and preview training data.")
 adapters_app = typer.Typer(no_args_is_help=True, help="Add, load, promote, roll back and retire adapter versions.")
-keys_app = typer.Typer(no_args_is_help=True, help="API keys of the gateway.")
 app.add_typer(dataset_app, name="dataset")
 app.add_typer(adapters_app, name="adapters")
-app.add_typer(keys_app, name="keys")
+app.add_typer(keys.app, name="keys")
 
-ConfigPath = Annotated[Path | None, typer.Option("-c", "--config", help="Configuration file (default: BREAKEVEN_CONFIG, else ./breakeven.yaml).")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 # typer carries its own click and exports only this leaf of its usage errors.
 _UsageError: Any = typer.BadParameter.__base__
 
@@ -57,44 +55,6 @@ def main() -> None:
     sys.exit(code)
 
 
-def _config(path: Path | None, **server: object) -> Config:
-    from gateway.config.load import find, load
-
-    return load(find(path, os.environ, Path.cwd()), os.environ, {k: v for k, v in server.items() if v is not None})
-
-
-@contextmanager
-def _database(config: Config) -> Iterator[Engine]:
-    from gateway.store.schema import upgrade
-    from serving.database import connect
-
-    engine = connect(config.database, config.source.parent)
-    try:
-        upgrade(engine)
-        yield engine
-    finally:
-        engine.dispose()
-
-
-def _show(document: Any, as_json: bool, human: Callable[[Any], None]) -> None:
-    from gateway import terminal
-
-    if as_json:
-        terminal.document(document)
-    else:
-        human(document)
-
-
-def _instant(text: str | None) -> float | None:
-    if text is None:
-        return None
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise ConfigError(f"--expires-at {text!r} is not RFC 3339; write 2027-01-31T12:00:00Z") from error
-    return found.replace(tzinfo=found.tzinfo or UTC).timestamp()
-
-
 def _json_file(path: Path) -> dict[str, Any]:
     import orjson
 
@@ -112,7 +72,7 @@ def serve(config: ConfigPath = None, port: int | None = None, workers: int | Non
     """Run the gateway: data-plane workers and the controller."""
     from gateway.serve import serve as run
 
-    return run(_config(config, port=port, workers=workers))
+    return run(configuration(config, port=port, workers=workers))
 
 
 @app.command(epilog="Example: breakeven check -c breakeven.yaml")
@@ -120,9 +80,9 @@ def check(config: ConfigPath = None, json: Json = False) -> None:
     """Read the configuration and report all problems at once, with file and line."""
     from gateway import terminal
 
-    found = _config(config)
+    found = configuration(config)
     document = {"ok": True, "file": str(found.source), "routes": sorted(found.routes), "problems": [], "warnings": [w.as_dict() for w in found.warnings]}
-    _show(document, json, terminal.checked)
+    show(document, json, terminal.checked)
 
 
 @app.command(epilog="Example: breakeven explain support-triage --file request.json")
@@ -135,10 +95,10 @@ def explain(
     """Say which candidate a request would go to and why, without sending it: asked of the running gateway, else computed from the database."""
     from gateway import remote, terminal
 
-    found = _config(config)
+    found = configuration(config)
     body = _json_file(file) if file else {"messages": [{"role": "user", "content": "What would happen to this request?"}]}
-    with _database(found) as engine:
-        _show(remote.explain(found, os.environ, engine, route, body, time.time()), json, terminal.decision)
+    with database(found) as engine:
+        show(remote.explain(found, os.environ, engine, route, body, time.time()), json, terminal.decision)
 
 
 @app.command(epilog="Example: breakeven replay dec_0190f3a2")
@@ -149,13 +109,13 @@ def replay(decision_id: str, config: ConfigPath = None, json: Json = False) -> i
     from gateway.store import decisions
     from router import record
 
-    with _database(_config(config)) as engine, engine.connect() as conn:
+    with database(configuration(config)) as engine, engine.connect() as conn:
         found = decisions.get(conn, decision_id)
     if found is None:
         raise BreakevenError(f"there is no decision {decision_id!r}; the header x-breakeven-decision and /admin/exchanges show their ids")
     made, same = record.replay(*found)
     document = shapes.ReplayBody(**shapes.decision(made, found[1]), same=same).model_dump(mode="json")
-    _show(document, json, terminal.decision)
+    show(document, json, terminal.decision)
     return 0 if same else 1
 
 
@@ -182,68 +142,6 @@ def sandbox(
     run(options, host, port, lambda running: terminal.line(f"sandbox provider at {running.base_url} (models: {', '.join(options.models)}); Ctrl-C stops it"))
 
 
-@app.command(epilog="Example: breakeven prices --model gpt-4o-mini")
-def prices(model: str | None = None, config: ConfigPath = None, json: Json = False) -> None:
-    """What each configured hosted model costs and where the figure comes from; unknown is shown as unknown."""
-    from gateway import terminal
-    from gateway.prices import listing
-
-    _show(listing(_config(config), model, time.time()), json, terminal.prices)
-
-
-@keys_app.command("create", epilog="Example: breakeven keys create checkout --route support-triage --rpm 600 --usd-per-day 20")
-def keys_create(
-    name: str,
-    route: Annotated[list[str] | None, typer.Option(help="Only these routes (repeat).")] = None,
-    model: Annotated[list[str] | None, typer.Option(help="Only these models (repeat).")] = None,
-    rpm: int | None = None,
-    tpm: int | None = None,
-    concurrency: int | None = None,
-    usd_per_day: str | None = None,
-    expires_at: Annotated[str | None, typer.Option(help="RFC 3339, UTC.")] = None,
-    config: ConfigPath = None,
-    json: Json = False,
-) -> None:
-    """Create a key; the secret is shown once and stored hashed."""
-    from gateway import terminal
-    from gateway.admin.keys import CreatedKey, shape
-    from gateway.store import keys
-    from router.money import parse_usd
-    from serving.database import writing
-
-    dollars = parse_usd(usd_per_day) if usd_per_day else None
-    spec = keys.KeySpec(name, tuple(route or ()) or None, tuple(model or ()) or None, rpm, tpm, concurrency, dollars, _instant(expires_at))
-    with _database(_config(config)) as engine, writing(engine) as conn:
-        key, secret = keys.create(conn, spec, time.time())
-    _show(CreatedKey(**shape(key, time.time()), key=secret).model_dump(mode="json"), json, terminal.key_created)
-
-
-@keys_app.command("list", epilog="Example: breakeven keys list")
-def keys_list(config: ConfigPath = None, json: Json = False) -> None:
-    """List keys: names, prefixes, limits; never secrets."""
-    from gateway import terminal
-    from gateway.admin.keys import KeyBody, shape
-    from gateway.admin.shapes import Listed
-    from gateway.store import keys
-
-    with _database(_config(config)) as engine, engine.connect() as conn:
-        found = tuple(KeyBody(**shape(key, time.time())) for key in keys.listed(conn))
-    _show(Listed[KeyBody](data=found).model_dump(mode="json"), json, terminal.keys)
-
-
-@keys_app.command("revoke", epilog="Example: breakeven keys revoke key_4f1d2c3b5a697887")
-def keys_revoke(key_id: str, config: ConfigPath = None, json: Json = False) -> None:
-    """Revoke a key everywhere within a second."""
-    from gateway import terminal
-    from gateway.admin.keys import KeyBody, shape
-    from gateway.store import keys
-    from serving.database import writing
-
-    with _database(_config(config)) as engine, writing(engine) as conn:
-        key = keys.revoke(conn, key_id, time.time())
-    _show(KeyBody(**shape(key, time.time())).model_dump(mode="json"), json, terminal.record)
-
-
 @dataset_app.command("build", epilog="Example: breakeven dataset build --route support-triage --out data/triage")
 def dataset_build(
     out: Annotated[Path, typer.Option(help="Directory to write; must not exist.")],
@@ -261,10 +159,10 @@ def dataset_build(
     if file is not None:
         document = commands.build_dataset(None, None, file, out)
     else:
-        found = _config(config)
-        with _database(found) as engine:
+        found = configuration(config)
+        with database(found) as engine:
             document = commands.build_dataset(found, engine, str(route), out)
-    _show(document, json, terminal.dataset)
+    show(document, json, terminal.dataset)
 
 
 @dataset_app.command("check", epilog="Example: breakeven dataset check train.jsonl")
@@ -276,7 +174,7 @@ def dataset_check(file: Path, json: Json = False) -> int:
     found = dataset.examine(file)
     if found.problems:
         raise DataError(f"{file}: {len(found.problems)} problem(s) in {found.lines} lines", found.problems)
-    _show(found.as_dict(), json, terminal.examined)
+    show(found.as_dict(), json, terminal.examined)
     return 0
 
 
@@ -287,7 +185,7 @@ def dataset_preview(source: Path, base: Annotated[str, typer.Option(help="Model 
     from training import commands, tokens
 
     shown = commands.preview(base, source, count)
-    _show([p.as_dict() for p in shown], json, lambda _: terminal.texts(tokens.coloured(p) for p in shown))
+    show([p.as_dict() for p in shown], json, lambda _: terminal.texts(tokens.coloured(p) for p in shown))
 
 
 @app.command(epilog="Example: breakeven train recipe.yaml --resume")
@@ -301,11 +199,11 @@ def train(
     with ExitStack() as stack:
 
         def opened() -> tuple[Config, Engine]:
-            found = _config(config)
-            return found, stack.enter_context(_database(found))
+            found = configuration(config)
+            return found, stack.enter_context(database(found))
 
         document = commands.run_training(recipe, resume, terminal.Progress(), opened)
-    _show(document, json, terminal.trained)
+    show(document, json, terminal.trained)
     return 130 if document["interrupted"] else 0
 
 
@@ -322,13 +220,13 @@ def evaluate(
     from gateway import remote, terminal
     from training import commands
 
-    found = _config(config)
-    with _database(found) as engine:
+    found = configuration(config)
+    with database(found) as engine:
         name, version = commands.adapter_version(engine, adapter)
         directory = out or found.server.data_dir / "evals" / route / (f"{name}@{version}" if name else "base")
         asked = commands.Judging(route, name, version, directory, concurrency)
         document = commands.run_eval(found, engine, asked, remote.address(found, os.environ) + "/v1", terminal.Progress())
-    _show(document, json, terminal.evaluation)
+    show(document, json, terminal.evaluation)
     return 0 if document["gate"]["passed"] or name is None else 1
 
 
@@ -337,8 +235,8 @@ def adapters_list(config: ConfigPath = None, json: Json = False) -> None:
     """Every adapter with its versions."""
     from gateway import adapters, terminal
 
-    with _database(_config(config)) as engine:
-        _show(adapters.listed(engine), json, terminal.adapters)
+    with database(configuration(config)) as engine:
+        show(adapters.listed(engine), json, terminal.adapters)
 
 
 @adapters_app.command("add", epilog="Example: breakeven adapters add out/support-triage --name support-triage")
@@ -353,10 +251,10 @@ def adapters_add(
     """Check a directory without loading it, copy it under its digest, register it as a new version."""
     from gateway import adapters, terminal
 
-    found = _config(config)
-    with _database(found) as database:
+    found = configuration(config)
+    with database(found) as store:
         asked = adapters.Asked(name or path.resolve().name, str(path.resolve()), engine, dry_run=dry_run)
-        _show(adapters.added(database, found, asked, time.time()), json, terminal.version_added)
+        show(adapters.added(store, found, asked, time.time()), json, terminal.version_added)
 
 
 def _adapter_verb(verb: str, summary: str) -> None:
@@ -376,13 +274,13 @@ def _adapter_verb(verb: str, summary: str) -> None:
 
         wanted = int(version) if version is not None and version.isdigit() else version
         change = Change(verb, name, wanted, percent, force, reason, os.environ.get("USER") or "command line")  # type: ignore[arg-type]
-        found = _config(config)
-        with _database(found) as engine:
+        found = configuration(config)
+        with database(found) as engine:
             if dry_run:
                 document = adapters.previewed(engine, found, change, time.time())
             else:
                 document = adapters.carried_out(engine, found, change, wait_s, (time.time, time.sleep))
-        _show(document, json, terminal.adapter)
+        show(document, json, terminal.adapter)
 
     command.__doc__ = summary
     adapters_app.command(verb, epilog=f"Example: breakeven adapters {verb} support-triage --version 2")(command)
@@ -393,6 +291,7 @@ _adapter_verb("canary", "Send a share of the adapter's requests to a version.")
 _adapter_verb("promote", "Make a version live: one atomic switch after it is loaded and verified everywhere.")
 _adapter_verb("rollback", "Make the previous version live again.")
 _adapter_verb("retire", "Stop routing to a version, let its answers finish, unload it, delete its files.")
+app.command(epilog="Example: breakeven prices --model gpt-4o-mini")(prices)
 app.command(epilog="Example: breakeven bench --seconds 10 --litellm ~/litellm/bin/python --soak 300")(bench)
 
 
