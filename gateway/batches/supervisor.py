@@ -43,8 +43,9 @@ class Batches:
 
     async def once(self) -> None:
         """Look, and start what should run. StateError while another process has this directory's batches."""
-        found = await asyncio.to_thread(self._unfinished)
+        # before the look: a runner that ends during it still counts as running, or its batch would be started again from what it was before
         self._reap()
+        found = await asyncio.to_thread(self._unfinished)
         for batch in found:
             runner = self._runners.get(batch.id)
             if runner is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from pathlib import Path
 
@@ -9,10 +10,11 @@ import pytest
 from sqlalchemy import Engine
 
 from gateway.batches.supervisor import Batches, choose
+from gateway.store import batches
 from gateway.store.batches import Batch
 from gateway.store.schema import upgrade
 from router.errors import StateError
-from serving.database import connect
+from serving.database import connect, reading, writing
 
 
 def batch(number: int, key: str) -> Batch:
@@ -45,4 +47,35 @@ async def test_only_one_per_directory(tmp_path: Path, database: Engine) -> None:
     await first.close()
     await second.once()
     await second.close()
+    database.dispose()
+
+
+async def test_a_batch_that_ends_while_we_look_is_not_begun_again(tmp_path: Path, database: Engine) -> None:
+    """What the database said before the runner's last step is old news: starting from it would send every line twice."""
+
+    class Slow(Batches):
+        looks = 0
+
+        def _unfinished(self) -> list[Batch]:
+            found = super()._unfinished()
+            Slow.looks += 1
+            deadline = time.monotonic() + 60
+            while self.looks == 2 and self._status() != "failed":
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            time.sleep(0.1)  # for the runner to return after its last step
+            return found
+
+        def _status(self) -> str:
+            with reading(database) as conn:
+                return batches.owned(conn, "b1", "k").status
+
+    with writing(database) as conn:
+        batches.add(conn, batch(1, "k"))
+    running = Slow(database, tmp_path, time.time)
+    await running.once()
+    await running.once()
+    assert running._status() == "failed", "its file is not there"
+    assert [task for task in asyncio.all_tasks() if task.get_name() == "batch b1" and not task.done()] == []
+    await running.close()
     database.dispose()
