@@ -56,6 +56,7 @@ def attempt(call: Call) -> Attempt:
         cost_nanousd=call.cost_nanousd,
         cost_state=call.cost_state,
         kind=call.backend.candidate.kind,
+        service_tier=call.service_tier,
     )
 
 

@@ -57,12 +57,16 @@ class Why(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one answer. `cached` is part of `input`, `reasoning` is part of `output` (OpenAI's convention)."""
+    """Tokens of one answer. `cached` (read from the provider's cache), `cache_write` (written to it) and `audio_input` are parts of `input`, `reasoning` and
+    `audio_output` are parts of `output` (OpenAI's convention)."""
 
     input: int = 0
     cached: int = 0
     output: int = 0
     reasoning: int = 0
+    cache_write: int = 0
+    audio_input: int = 0
+    audio_output: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +208,10 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One call to one backend within an exchange, failed ones included; each carries its own cost. `kind` decides whether GPU minutes are booked on it."""
+    """One call to one backend within an exchange, failed ones included; each carries its own cost. `kind` decides whether GPU minutes are booked on it.
+
+    `service_tier` is what the provider said it answered in; None: it said nothing.
+    """
 
     backend: str
     status: int | None
@@ -217,6 +224,7 @@ class Attempt:
     cost_nanousd: int | None
     cost_state: CostState
     kind: Kind = "hosted"
+    service_tier: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
@@ -12,6 +13,7 @@ from gateway.admin.endpoint import AdminRoute, Body
 from gateway.admin.shapes import Instant, Listed, Since, Until
 from gateway.store import exchanges, period
 from gateway.store.exchanges import Entry, Filter
+from gateway.store.tables import TOKEN_COLUMNS
 from router.errors import RequestError
 from router.types import Attempt, CostState, Usage, UsageState
 from serving.database import reading
@@ -20,12 +22,16 @@ router = APIRouter(route_class=AdminRoute, tags=["exchanges"])
 
 
 class UsageBody(Body):
-    """Tokens. `cached_tokens` are part of the input, `reasoning_tokens` of the output."""
+    """Tokens. `cached_tokens`, `cache_write_tokens` and `audio_input_tokens` are part of the input, `reasoning_tokens` and `audio_output_tokens` of
+    the output."""
 
     input_tokens: int
     cached_tokens: int
     output_tokens: int
     reasoning_tokens: int
+    cache_write_tokens: int
+    audio_input_tokens: int
+    audio_output_tokens: int
 
 
 class AttemptBody(Body):
@@ -43,6 +49,7 @@ class AttemptBody(Body):
     cost_nanousd: int | None
     cost_usd: str | None
     cost_state: CostState
+    service_tier: str | None
 
 
 class ExchangeBody(Body):
@@ -126,11 +133,11 @@ def _body(entry: Entry) -> ExchangeBody:
 
 
 def _attempt(a: Attempt) -> dict[str, Any]:
-    same = ("backend", "kind", "status", "error", "ttft_ms", "total_ms", "usage_state", "cost_state")
+    same = ("backend", "kind", "status", "error", "ttft_ms", "total_ms", "usage_state", "cost_state", "service_tier")
     return {name: getattr(a, name) for name in same} | {"time": a.started, "usage": _usage(a.usage, a.usage_state)} | shapes.money("cost", a.cost_nanousd)
 
 
 def _usage(usage: Usage, state: UsageState) -> dict[str, int] | None:
     if state == "unknown":
         return None
-    return {"input_tokens": usage.input, "cached_tokens": usage.cached, "output_tokens": usage.output, "reasoning_tokens": usage.reasoning}
+    return dict(zip(TOKEN_COLUMNS, astuple(usage), strict=True))

@@ -9,7 +9,8 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import Any
 
 import orjson
@@ -17,9 +18,11 @@ from sqlalchemy import Connection, Row, Select, bindparam, delete, func, select,
 
 from gateway.store import bulk
 from gateway.store.period import ALWAYS, Period
-from gateway.store.tables import attempts, exchanges
+from gateway.store.tables import TOKEN_COLUMNS, attempts, exchanges
 from router.errors import RequestError
 from router.types import Attempt, Exchange, Outcome, Usage
+
+_counts = attrgetter(*(field.name for field in fields(Usage)))  # in the order of TOKEN_COLUMNS
 
 # SQLite and Postgres both take far more bound parameters than this.
 _MOST_IDS = 500
@@ -191,16 +194,16 @@ def _attempt_row(exchange_id: str, position: int, a: Attempt) -> tuple[Any, ...]
         *(exchange_id, position, a.backend, a.backend.split("/", 1)[0], a.kind, a.status, a.error),
         *(a.started, a.started + a.total_ms / 1000, a.ttft_ms, a.total_ms),
         *_tokens(a.usage, a.usage_state),
-        *(a.usage_state, a.cost_nanousd, a.cost_state),
+        *(a.usage_state, a.cost_nanousd, a.cost_state, a.service_tier),
     )
 
 
 def _tokens(usage: Usage, state: str) -> Iterable[int | None]:
-    return (None,) * 4 if state == "unknown" else (usage.input, usage.cached, usage.output, usage.reasoning)
+    return (None,) * len(TOKEN_COLUMNS) if state == "unknown" else _counts(usage)
 
 
 def _usage(row: Row[Any]) -> Usage:
-    return Usage(row.input_tokens or 0, row.cached_tokens or 0, row.output_tokens or 0, row.reasoning_tokens or 0)
+    return Usage(*[getattr(row, name) or 0 for name in TOKEN_COLUMNS])
 
 
 def _exchange(row: Row[Any], calls: Sequence[Attempt]) -> Exchange:
@@ -246,4 +249,5 @@ def _attempt(row: Row[Any]) -> Attempt:
         cost_nanousd=row.cost_nanousd,
         cost_state=row.cost_state,
         kind=row.kind,
+        service_tier=row.service_tier,
     )

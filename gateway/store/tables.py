@@ -10,6 +10,12 @@ from sqlalchemy import JSON, BigInteger, Boolean, Column, Double, Index, Integer
 
 from serving.database import metadata
 
+# The kinds of token that exchanges and attempts count, in the order of router.types.Usage; whoever sums tokens iterates these.
+TOKEN_COLUMNS: tuple[str, ...] = (
+    *("input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens"),
+    *("cache_write_tokens", "audio_input_tokens", "audio_output_tokens"),
+)
+
 # Written by gateway/store/exchanges.py. One row per admitted request.
 exchanges = Table(
     "exchanges",
@@ -31,6 +37,9 @@ exchanges = Table(
     Column("cached_tokens", BigInteger),
     Column("output_tokens", BigInteger),
     Column("reasoning_tokens", BigInteger),
+    Column("cache_write_tokens", BigInteger),
+    Column("audio_input_tokens", BigInteger),
+    Column("audio_output_tokens", BigInteger),
     Column("usage_state", String, nullable=False),
     Column("cost_nanousd", BigInteger),
     Column("cost_state", String, nullable=False),
@@ -69,9 +78,13 @@ attempts = Table(
     Column("cached_tokens", BigInteger),
     Column("output_tokens", BigInteger),
     Column("reasoning_tokens", BigInteger),
+    Column("cache_write_tokens", BigInteger),
+    Column("audio_input_tokens", BigInteger),
+    Column("audio_output_tokens", BigInteger),
     Column("usage_state", String, nullable=False),
     Column("cost_nanousd", BigInteger),
     Column("cost_state", String, nullable=False),
+    Column("service_tier", String),
 )
 # Only local attempts are ever looked up by time (GPU minutes); leaving the hosted ones out keeps ingestion cheap.
 Index("ix_attempts_local", attempts.c.owner, attempts.c.started, sqlite_where=attempts.c.kind == "local", postgresql_where=attempts.c.kind == "local")
@@ -206,6 +219,37 @@ open_admits = Table(
     Column("endpoint", String, nullable=False),
     Column("key_id", String),
     Index("ix_open_admits_generation", "generation"),
+)
+
+# Written by gateway/store/repricings.py. The audit trail of re-pricing: who, when, why, and what it changed. `cursor_*` is how far it is; `finished_at` NULL:
+# it was interrupted, or is at work. Sums are over the rows it looked at, `unknown_*` counts those without a cost.
+repricings = Table(
+    "repricings",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("started_at", Double, nullable=False),
+    Column("updated_at", Double, nullable=False),
+    Column("finished_at", Double),
+    Column("by", String, nullable=False),
+    Column("reason", String),
+    Column("since", Double),
+    Column("until", Double),
+    Column("provider", String),
+    Column("model", String),
+    Column("prices", String, nullable=False),
+    Column("cursor_time", Double),
+    Column("cursor_id", String),
+    Column("rows", BigInteger, nullable=False),
+    Column("changed", BigInteger, nullable=False),
+    Column("attempts_changed", BigInteger, nullable=False),
+    Column("before_nanousd", BigInteger, nullable=False),
+    Column("after_nanousd", BigInteger, nullable=False),
+    Column("unknown_before", BigInteger, nullable=False),
+    Column("unknown_after", BigInteger, nullable=False),
+    Column("all_hosted_changed", BigInteger, nullable=False),
+    Column("all_hosted_before_nanousd", BigInteger, nullable=False),
+    Column("all_hosted_after_nanousd", BigInteger, nullable=False),
+    Index("ix_repricings_started_at", "started_at"),
 )
 
 # Written by gateway/store/files.py. The content is on the disk of the host that took it (content.py); `key_id` NULL: uploaded while no key existed.

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import astuple
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, select
 
-from gateway.store import exchanges
+from gateway.store import exchanges, tables
 from gateway.store.exchanges import Filter
 from gateway.store.period import Period
+from gateway.store.tables import TOKEN_COLUMNS
 from router.errors import RequestError
 from router.types import Outcome, Usage
 from serving.database import reading, writing
@@ -28,6 +30,20 @@ def test_a_row_comes_back_with_its_attempts_in_order(database: Engine, exchange:
     with reading(database) as conn:
         assert exchanges.get(conn, "req_1") == exchanges.Entry(sent, None)
         assert exchanges.get(conn, "req_2") is None
+
+
+def test_every_kind_of_token_comes_back(database: Engine, exchange: Make, attempt: Make) -> None:
+    """Cache writes, audio and the tier an answer was made in are kept with the attempt and the exchange, in columns of the names that sums iterate."""
+    usage = Usage(900, 100, 80, 30, cache_write=200, audio_input=300, audio_output=40)
+    sent = exchange("req_1", usage=usage, attempts=(attempt(usage=usage, service_tier="flex"), attempt(usage=Usage(), usage_state="unknown")))
+    with writing(database) as conn:
+        exchanges.insert(conn, [sent])
+    with reading(database) as conn:
+        assert exchanges.get(conn, "req_1") == exchanges.Entry(sent, 0)
+        kept = conn.execute(select(*[tables.exchanges.c[name] for name in TOKEN_COLUMNS])).one()
+        unknown = conn.execute(select(*[tables.attempts.c[name] for name in TOKEN_COLUMNS]).where(tables.attempts.c.position == 1)).one()
+    assert tuple(kept) == astuple(usage)
+    assert tuple(unknown) == (None,) * len(TOKEN_COLUMNS)
 
 
 def test_what_is_local_waits_for_its_share_of_the_bill(sqlite: Engine, exchange: Make) -> None:
