@@ -233,7 +233,8 @@ class Exchange:
 
     `cost_nanousd` is the hosted cost (0 for purely local answers), `opportunity_nanousd` the decision's price of the local work,
     `all_hosted_nanousd` what the first hosted candidate would have cost; the amortised local cost is booked later, by minute, in its own table.
-    `prompt_bytes` is the size of the request's text, the numerator of the learnt bytes-per-token ratio.
+    `prompt_bytes` is the size of the request's text, the numerator of the learnt bytes-per-token ratio. `trace` is the caller's W3C `traceparent` where traces
+    are on and it sent one, `finish_reason` what the first choice of the answer ended with.
     """
 
     id: str
@@ -261,3 +262,5 @@ class Exchange:
     sandbox: bool = False
     attempts: tuple[Attempt, ...] = field(default_factory=tuple)
     prompt_bytes: int = 0
+    trace: str | None = None
+    finish_reason: str | None = None

@@ -184,7 +184,7 @@ def _row(e: Exchange) -> tuple[Any, ...]:
         *_tokens(e.usage, e.usage_state),
         *(e.usage_state, e.cost_nanousd, e.cost_state, e.opportunity_nanousd, e.all_hosted_nanousd, amortised),
         *(e.ttft_ms, None if e.outcome is Outcome.INTERRUPTED else e.total_ms, e.overhead_ms),
-        *(e.reason, e.decision_id, e.sandbox, e.prompt_bytes),
+        *(e.reason, e.decision_id, e.sandbox, e.prompt_bytes, e.trace, e.finish_reason),
     )
 
 
@@ -233,6 +233,8 @@ def _exchange(row: Row[Any], calls: Sequence[Attempt]) -> Exchange:
         sandbox=row.sandbox,
         attempts=tuple(calls),
         prompt_bytes=row.prompt_bytes,
+        trace=row.trace,
+        finish_reason=row.finish_reason,
     )
 
 

@@ -54,6 +54,8 @@ exchanges = Table(
     Column("decision_id", String),
     Column("sandbox", Boolean, nullable=False),
     Column("prompt_bytes", BigInteger, nullable=False),
+    Column("trace", String),
+    Column("finish_reason", String),
     Index("ix_exchanges_time", "time", "id"),
     Index("ix_exchanges_route_time", "route", "time"),
     Index("ix_exchanges_key_id_time", "key_id", "time"),
