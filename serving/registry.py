@@ -1,8 +1,8 @@
 """The adapters, in the database: who reads and the only one who writes adapters, versions, their replicas, stages and the audit trail.
 
-Public: `views`, `stages`, `replicas` (reading); `add_version`, `request`, `set_gate`, `refuse`, `saw`, `lost`, `apply` (writing). Every function takes an
-open connection (`serving.database.writing` for the writers) and tells the workers through `bump` in the same transaction. What may follow what is decided
-in verbs.py and states.py; files are in storage.py.
+Public: `views`, `stages`, `replicas`, `audit`, `trail` (reading); `add_version`, `request`, `set_gate`, `refuse`, `saw`, `lost`, `apply` (writing). Every
+function takes an open connection (`serving.database.writing` for the writers) and tells the workers through `bump` in the same transaction. What may follow
+what is decided in verbs.py and states.py; files are in storage.py.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from serving.views import AdapterView, ReplicaView, Stages, VersionView, stage_o
 
 __all__ = [
     "AdapterView", "Change", "Plan", "ReplicaView", "Stages", "VersionView", "add_version", "apply", "audit", "due", "lost", "preview", "refuse", "replicas",
-    "request", "saw", "set_gate", "stage_of", "stages", "view", "views",
+    "request", "saw", "set_gate", "stage_of", "stages", "trail", "view", "views",
 ]  # fmt: skip
 
 _ADAPTER_FIELDS = ("live", "previous", "rolled_back", "canary_version", "canary_percent", "want_live", "want_back", "want_canary", "want_percent")
@@ -62,6 +62,27 @@ def audit(conn: Connection, name: str, limit: int = 100) -> list[dict[str, Any]]
     """Who did what to an adapter and why, newest first."""
     rows = conn.execute(select(adapter_audit).where(adapter_audit.c.adapter == name).order_by(adapter_audit.c.id.desc()).limit(limit))
     return [dict(row) for row in rows.mappings()]
+
+
+def trail(conn: Connection, since: float | None = None, until: float | None = None, limit: int = 2000) -> list[dict[str, Any]]:
+    """What happened to all adapters from `since` on and before `until`, oldest first, with each adapter's `engine` and, for an `add`, the version's `manifest`.
+
+    Of more than `limit` lines the newest are given.
+    """
+    a, v = adapter_audit.c, adapter_versions.c
+    query = (
+        select(adapter_audit, adapters.c.engine, v.manifest)
+        .select_from(
+            adapter_audit.outerjoin(adapters, adapters.c.name == a.adapter).outerjoin(adapter_versions, and_(v.adapter == a.adapter, v.version == a.version))
+        )
+        .order_by(a.time.desc(), a.id.desc())
+        .limit(limit)
+    )
+    if since is not None:
+        query = query.where(a.time >= since)
+    if until is not None:
+        query = query.where(a.time < until)
+    return [dict(row) for row in conn.execute(query).mappings()][::-1]
 
 
 def add_version(conn: Connection, version: VersionView, engine: str, source: str, actor: str, now: float) -> VersionView:
