@@ -27,6 +27,7 @@ from gateway.fleet import Fleet
 from gateway.limits import Limits
 from gateway.metrics import Metrics
 from gateway.reload import budgets, price_book, reread
+from gateway.settle import Books
 from gateway.store.spool import Spool
 from gateway.upstream import Upstreams
 from gateway.warmstart import warm_up
@@ -122,6 +123,7 @@ class App:
         await asyncio.gather(self._operations(), return_exceptions=True)
         await gateway.fleet.stop()
         await gateway.upstream.close()
+        gateway.books.flush()
         gateway.spool.close()
 
     def _elsewhere(self, scope: Scope, path: str) -> bool:
@@ -136,13 +138,14 @@ class App:
 def create_app(config: Config, database: Engine, options: Options | None = None) -> App:
     """The application for a configuration and a migrated database. Call it in the process that serves, after any fork."""
     chosen = options or Options()
-    prices, metrics = price_book(config), Metrics()
+    prices, metrics, spool = price_book(config), Metrics(), Spool(config.server.data_dir / "spool", chosen.worker)
     gateway = Gateway(
         config=config,
         database=database,
         fleet=Fleet(config, database, prices, chosen.clock),
         prices=prices,
-        spool=Spool(config.server.data_dir / "spool", chosen.worker),
+        spool=spool,
+        books=Books(spool),
         metrics=metrics,
         upstream=Upstreams(),
         limits=Limits(budgets(config)),

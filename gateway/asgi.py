@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from router.errors import RequestError
 
@@ -16,8 +16,26 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
 
+# Where our own server puts what it can do beside ASGI: a `Line`. Other ways in do without.
+LINE = "breakeven.line"
+
+
 class ClientGone(Exception):
     """The client closed its connection."""
+
+
+class Line(Protocol):
+    """A client's end of a request, without a task or a wait in between."""
+
+    @property
+    def clear(self) -> bool:
+        """Whether the client is there and takes what it is sent."""
+
+    def watch(self, left: Callable[[], None] | None) -> None:
+        """Call `left` once when the client leaves before its answer is whole; None: nobody asks any more. The body must have been read."""
+
+    def push(self, body: bytes) -> None:
+        """A piece of the body of a begun answer, written now. Only while it is `clear`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +47,12 @@ class Request:
     send: Send
     id: str
     started: float
+
+    @property
+    def line(self) -> Line | None:
+        """The client's end of it, where our own server holds that."""
+        found: Line | None = self.scope.get(LINE)
+        return found
 
     def header(self, name: bytes) -> bytes | None:
         """The first header of that (lower-case) name."""

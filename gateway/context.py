@@ -14,6 +14,7 @@ What the admin API and the dashboard may use of it:
     `await .refresh(force=True)`  look at the database now instead of within 200 ms
 `gateway.prices`            the PriceBook
 `gateway.spool`             write-ahead records of exchanges
+`gateway.books`             exchanges that are over, settled in the next turn of the loop
 `gateway.metrics`           `.render() -> bytes`
 `gateway.limits`            per-key limits and per-route budgets: `.spent_today(route, now) -> int` nano-dollars, `.hosted_left(key, route, now)`
 `gateway.started`           epoch seconds
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from gateway.limits import Limits
     from gateway.metrics import Metrics
     from gateway.prices import PriceBook
+    from gateway.settle import Books
     from gateway.store.spool import Spool
     from gateway.upstream import Upstreams
 
@@ -50,6 +52,7 @@ class Gateway:
     fleet: Fleet
     prices: PriceBook
     spool: Spool
+    books: Books
     metrics: Metrics
     upstream: Upstreams
     limits: Limits

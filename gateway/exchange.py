@@ -1,7 +1,7 @@
 """The way of one request: who asks, what for, which candidate, call it, fail over, relay, settle. The only place that strings these steps together.
 
 Before admission errors simply go back to the edge (endpoints.py). From the write-ahead record on, every way out passes the `finally` of `serve`, which
-settles exactly once and awaits nothing, so that neither a cancellation nor a second error can come between.
+closes the books on it exactly once and awaits nothing, so that neither a cancellation nor a second error can come between.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from gateway.guard import Guard
 from gateway.refusals import no_candidate
 from gateway.relay import send_stream, send_whole
 from gateway.run import Run
-from gateway.settle import settle
 from gateway.wire import Endpoint
 from router.errors import BreakevenError, LimitError, RequestError, UpstreamError, UpstreamRefused, UpstreamTimeout
 from router.types import Outcome
@@ -33,7 +32,7 @@ async def serve(gateway: Gateway, endpoint: Endpoint, request: Request) -> None:
     """Answer one request of a routed endpoint. BreakevenError only before anything was written ahead; afterwards errors are answered here."""
     run = await admit.admit(gateway, endpoint, request)
     try:
-        guard = Guard(request.receive, run.plan.timeouts.total_ms)
+        guard = Guard(request.receive, run.plan.timeouts.total_ms, request.line)
         try:
             await _answer(run, guard, request.send)
         except ClientGone:
@@ -48,7 +47,7 @@ async def serve(gateway: Gateway, endpoint: Endpoint, request: Request) -> None:
             guard.stop()
             for call in run.calls:
                 end(run, call)
-            settle(run)
+            gateway.books.close(run)
             if run.plan.hedge is not None:
                 hedge.book(run)
     finally:

@@ -1,4 +1,5 @@
-"""What may end an exchange from outside: the client leaving, or a deadline. One watcher and one timer per exchange, both reach it as a cancellation.
+"""What may end an exchange from outside: the client leaving, or a deadline. One timer per exchange; both reach it as a cancellation. Our own server
+calls when a client leaves; for any other way in a task waits for the message that says so.
 
 The exchange asks `guard.reason` when it is cancelled: None means that neither did it (the server is being stopped), so the cancellation goes on.
 A call made in a task of its own, beside another (hedge.py), has a guard of its own: a `leg`.
@@ -9,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import Literal
 
-from gateway.asgi import Receive
+from gateway.asgi import Line, Receive
 
 Phase = Literal["connect", "first_token", "idle", "throughput", "total"]
 Reason = Literal["client_gone", "hedge_lost", "connect", "first_token", "idle", "throughput", "total"]
@@ -18,9 +19,9 @@ Reason = Literal["client_gone", "hedge_lost", "connect", "first_token", "idle", 
 class Guard:
     """Belongs to the task that made it. `expect` sets what is waited for; `stop` must be called, at the latest in a `finally`."""
 
-    __slots__ = ("_deadline", "_loop", "_phase", "_task", "_timer", "_total", "_watcher", "reason", "served")
+    __slots__ = ("_deadline", "_line", "_loop", "_phase", "_task", "_timer", "_total", "_watcher", "reason", "served")
 
-    def __init__(self, receive: Receive | None, total_ms: float) -> None:
+    def __init__(self, receive: Receive | None, total_ms: float, line: Line | None = None) -> None:
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("a guard watches the task that makes it")
@@ -32,7 +33,10 @@ class Guard:
         self._timer: asyncio.TimerHandle | None = None
         self.reason: Reason | None = None
         self.served = False
-        self._watcher = None if receive is None else self._loop.create_task(self._watch(receive))
+        self._line = line
+        self._watcher = None if receive is None or line is not None else self._loop.create_task(self._watch(receive))
+        if line is not None:
+            line.watch(self._left)
 
     def leg(self) -> Guard:
         """For the current task, which works for the exchange of this guard: the same total, phases of its own, nobody to watch."""
@@ -66,6 +70,8 @@ class Guard:
     def stop(self) -> None:
         """End the watching. Safe to call twice."""
         self.served = True
+        if self._line is not None:
+            self._line.watch(None)
         if self._watcher is not None:
             self._watcher.cancel()
         if self._timer is not None:
@@ -101,5 +107,8 @@ class Guard:
     async def _watch(self, receive: Receive) -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
+        self._left()
+
+    def _left(self) -> None:
         if not self.served:
             self.interrupt("client_gone")

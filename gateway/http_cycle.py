@@ -13,10 +13,10 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from gateway import http_errors
-from gateway.asgi import App, Message, Scope
+from gateway.asgi import LINE, App, Message, Scope
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from gateway.http_server import HttpConnection
 
@@ -36,6 +36,7 @@ class Cycle:
         "_connection",
         "_delivered",
         "_event",
+        "_gone",
         "_head",
         "_left",
         "_parts",
@@ -71,9 +72,11 @@ class Cycle:
         self._head = b""
         self._chunked = False
         self._left = 0
+        self._gone: Callable[[], None] | None = None
 
     async def run_asgi(self, app: App) -> None:
         """Answer the request. Whatever the application does, the client gets an answer or its connection ends."""
+        self.scope[LINE] = self
         try:
             await app(self.scope, self.receive, self.send)
         except asyncio.CancelledError:
@@ -85,6 +88,8 @@ class Cycle:
         else:
             if not self.complete:
                 self._connection.cut()  # it gave up: because the client left, or because what had begun cannot be finished
+        finally:
+            del self.scope[LINE]  # or each would keep the other until the collector comes
 
     def add(self, body: bytes) -> None:
         """More of the request's body."""
@@ -104,6 +109,8 @@ class Cycle:
             self.late = True
         else:
             self.disconnected = True
+            if self._gone is not None:
+                self._gone()
         self._event.set()
 
     async def receive(self) -> Message:
@@ -119,6 +126,23 @@ class Cycle:
             self._event.clear()
             await self._event.wait()
         return {"type": "http.disconnect", "late": self.late and not self.disconnected}
+
+    @property
+    def clear(self) -> bool:
+        """Whether the client is there and takes what it is sent."""
+        return not (self._connection.write_paused or self.disconnected)
+
+    def watch(self, left: Callable[[], None] | None) -> None:
+        """Call `left` when the client leaves; None: nobody asks any more. Reads on, for how else would it be seen that the client left."""
+        self._gone = left
+        if left is not None:
+            self._connection.resume_reading()
+            if self.disconnected:
+                self._connection.loop.call_soon(left)
+
+    def push(self, body: bytes) -> None:
+        """A piece of the body, written now: for a begun answer, while the client is `clear`."""
+        self._write(body, more=True)
 
     def _take(self) -> Message:
         body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)

@@ -17,7 +17,7 @@ from router.types import Decision, Features, Outcome
 
 @dataclass(slots=True)
 class Run:
-    """`time` is epoch seconds, `started` and the `_s` fields are `perf_counter` seconds. `view` and `plan` are what was in force when it began."""
+    """`time` is epoch seconds, `started`, `ended` and the `_s` fields are `perf_counter` seconds. `view` and `plan` are what was in force when it began."""
 
     gateway: Gateway
     id: str
@@ -37,6 +37,7 @@ class Run:
     outcome: Outcome = Outcome.INTERRUPTED
     status: int = 0
     waited_s: float = 0.0
+    ended: float = 0.0
     upstream_s: float = 0.0
     ttft_ms: float | None = None
     overhead_ms: float | None = None

@@ -3,6 +3,9 @@ a full disk (the spool keeps the record and refuses new requests instead)."""
 
 from __future__ import annotations
 
+import asyncio
+from collections import deque
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 from gateway.answer import reason
@@ -14,6 +17,40 @@ from router.types import Exchange, Live, Outcome, Usage
 if TYPE_CHECKING:
     from gateway.call import Call
     from gateway.run import Run
+    from gateway.store.spool import Spool
+
+
+class Books:
+    """Exchanges that are over, settled in the next turn of the loop: their answers leave first, and the ledger takes all of one turn in one write.
+
+    Whoever stops the loop calls `flush` before the spool is closed. A process that is killed in that very turn leaves them as it leaves those under way:
+    admitted, so `interrupted`.
+    """
+
+    __slots__ = ("_over", "_spool")
+
+    def __init__(self, spool: Spool) -> None:
+        self._spool = spool
+        self._over: deque[Run] = deque()
+
+    def close(self, run: Run) -> None:
+        """An exchange is over: its calls have all ended and are priced. Once for each."""
+        run.ended = perf_counter()
+        if not self._over:
+            asyncio.get_running_loop().call_soon(self.flush)
+        self._over.append(run)
+
+    def flush(self) -> None:
+        """Settle them now."""
+        if not self._over:
+            return
+        try:
+            with self._spool.together():
+                while self._over:
+                    settle(self._over.popleft())
+        finally:
+            if self._over:
+                self.flush()  # one that cannot be settled does not take the others with it
 
 
 def settle(run: Run) -> Exchange:
@@ -64,7 +101,7 @@ def _row(run: Run) -> Exchange:
         opportunity_nanousd=opportunity,
         all_hosted_nanousd=all_hosted(call, run.plan.first_hosted, run.decision) if call is not None and run.decision is not None else None,
         ttft_ms=run.ttft_ms,
-        total_ms=run.elapsed_ms,
+        total_ms=(run.ended - run.started) * 1000.0,
         overhead_ms=run.overhead_ms,
         reason=reason(run),
         decision_id=run.decision.id if run.decision is not None else None,

@@ -4,8 +4,8 @@ Here: writing, rotation, the backlog limit, what happens when the disk refuses. 
 (segments.py), reading and the database (ingest.py).
 
 `admit` comes before anything is done for a request; when it raises, the request must not be served. `settle` never raises for a full or broken disk:
-the record is kept in memory, tried again by every later call, and admissions stop until it is written. Records reach the kernel with one write()
-each, so the death of the process loses nothing; `fsync=True` also survives a power loss, at the price of the disk's flush per record.
+the record is kept in memory, tried again by every later call, and admissions stop until it is written. Records are with the kernel when the call returns,
+so the death of the process loses nothing; `together` makes one write() of several. `fsync=True` also survives a power loss, at the price of the disk's flush.
 Belongs to one thread (the worker's event loop), and is made after the fork.
 """
 
@@ -15,7 +15,9 @@ import logging
 import os
 import secrets
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 
 from gateway.store import records, segments
@@ -28,6 +30,8 @@ log = logging.getLogger("breakeven.ledger")
 
 DEFAULT_MAX_BACKLOG_BYTES = 512 * 1024 * 1024
 ROTATE_BYTES = 8 * 1024 * 1024
+# Records that one write() takes.
+_MOST_TOGETHER = 64
 
 
 class Spool:
@@ -46,7 +50,7 @@ class Spool:
         self._older: dict[Path, int] = {}
         self._pending: deque[bytes] = deque()
         self._known: set[str] = set()
-        self._torn = False
+        self._torn = self._held = False
         try:
             directory.mkdir(parents=True, exist_ok=True)
             self._path, self._file = segments.create(directory, self.generation, 0, records.header(), fsync=fsync)
@@ -83,30 +87,39 @@ class Spool:
 
     def settle(self, exchange: Exchange, decision: Decision | None = None, capture: Capture | None = None) -> None:
         """Write the one outcome of an admitted request. A capture must be redacted already (captures.redacted)."""
-        self._pending.append(records.settle(exchange, decision, capture))
-        self.flush()
+        self._keep(records.settle(exchange, decision, capture))
 
     def snapshot(self, digest: str, body: Mapping[str, object]) -> None:
         """Keep a decision's slow-moving input, once per digest; call it before the first settle whose decision names the digest."""
         if digest not in self._known:
             self._known.add(digest)
-            self._pending.append(records.snapshot(digest, body))
-            self.flush()
+            self._keep(records.snapshot(digest, body))
 
     def keep(self, item: Stored) -> None:
         """Write a stored answer of /v1/responses, before its client has all of it."""
-        self._pending.append(records.stored(item))
-        self.flush()
+        self._keep(records.stored(item))
+
+    @contextmanager
+    def together(self) -> Generator[None, None, None]:
+        """What is settled inside is written when it is left, in as few write() as it takes. Nothing in it may wait, and nothing be admitted."""
+        self._held = True
+        try:
+            yield
+        finally:
+            self._held = False
+            self.flush()
 
     def flush(self) -> int:
         """Try again to write what the disk refused; how many records are still in memory. Nothing to do in the normal case."""
         while self._pending:
+            some = list(islice(self._pending, _MOST_TOGETHER))
             try:
-                self._append(self._pending[0])
+                self._append(some[0] if len(some) == 1 else b"".join(some))
             except OSError as error:
                 log.error("the ledger's disk refuses records, %d wait in memory: %s", len(self._pending), error)  # noqa: TRY400 - the errno says it all
                 return len(self._pending)
-            self._pending.popleft()
+            for _ in some:
+                self._pending.popleft()
         try:
             self._sync()
         except OSError as error:
@@ -121,12 +134,17 @@ class Spool:
         if lost:
             raise LedgerError(f"{lost} ledger records could not be written before the process ended; their requests will show as interrupted")
 
-    def _append(self, line: bytes) -> None:
-        data = b"\n" + line if self._torn else line
+    def _keep(self, line: bytes) -> None:
+        self._pending.append(line)
+        if not self._held:
+            self.flush()
+
+    def _append(self, lines: bytes) -> None:
+        data = b"\n" + lines if self._torn else lines
         try:
             segments.write_whole(self._file, data)
         except OSError:
-            self._cut_back()
+            self._cut_back(data)
             raise
         self._torn = False
         self._size += len(data)
@@ -137,12 +155,20 @@ class Spool:
         if self._fsync:
             os.fdatasync(self._file)
 
-    def _cut_back(self) -> None:
-        """Remove a half-written record; the ingester reads whole lines only and has not taken it."""
+    def _cut_back(self, data: bytes) -> None:
+        """Remove a half-written record. The ingester reads whole lines: it has not taken that one, but perhaps those before it, which stay and are done."""
+        size = self._size
         try:
+            size = os.fstat(self._file).st_size
+            whole = data.rfind(b"\n", 0, size - self._size) + 1
+            for _ in range(data.count(b"\n", 0, whole) - self._torn):
+                self._pending.popleft()
+            self._torn = self._torn and not whole
+            self._size += whole
             os.ftruncate(self._file, self._size)
         except OSError:
-            self._torn = True  # the next record starts on a line of its own, and the ingester reports the damaged one
+            # The next record starts on a line of its own, and the ingester reports the damaged one.
+            self._torn, self._size = True, size
 
     def _rotate(self) -> None:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -75,6 +76,33 @@ async def test_a_client_that_leaves() -> None:
     asyncio.get_running_loop().call_later(0.01, client.gone.set)
     assert await ends(guard) == "client_gone"
     guard.stop()
+
+
+class Held:
+    """A client whose server calls when it leaves."""
+
+    clear = True
+
+    def __init__(self) -> None:
+        self.left: Callable[[], None] | None = None
+
+    def watch(self, left: Callable[[], None] | None) -> None:
+        self.left = left
+
+    def push(self, body: bytes) -> None:
+        raise AssertionError("a guard sends nothing")
+
+
+async def test_a_server_that_calls_needs_no_task() -> None:
+    """The client that leaves interrupts; nobody else is asked, no task waits, and once it is stopped the server is not kept waiting for it."""
+    line, before = Held(), len(asyncio.all_tasks())
+    guard = Guard(Client().receive, 5000.0, line)
+    assert len(asyncio.all_tasks()) == before
+    assert line.left is not None
+    asyncio.get_running_loop().call_later(0.01, line.left)
+    assert await ends(guard) == "client_gone"
+    guard.stop()
+    assert line.left is None
 
 
 async def test_after_it_is_stopped_nothing_happens() -> None:

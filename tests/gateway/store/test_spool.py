@@ -106,6 +106,56 @@ def test_a_full_disk_refuses_admission_and_loses_no_settle(tmp_path: Path, excha
     spool.close()
 
 
+def test_what_is_settled_together_is_one_write(tmp_path: Path, exchange: Make, decision: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is on file before the block is left, and then everything, in order; an error inside loses nothing."""
+    spool, writes, write = Spool(tmp_path, "w0"), [], segments.write_whole
+
+    def counted(descriptor: int, data: bytes) -> None:
+        writes.append(data)
+        write(descriptor, data)
+
+    monkeypatch.setattr(segments, "write_whole", counted)
+    with pytest.raises(ValueError, match="inside"), spool.together():  # noqa: PT012 - what is left undone is the claim
+        spool.snapshot("d1", {"route": "r"})
+        spool.settle(exchange("req_0"), decision())
+        spool.settle(exchange("req_1"))
+        assert (read(tmp_path), spool.pending) == ([], 3)
+        raise ValueError("inside")
+    assert len(writes) == 1
+    assert [type(item).__name__ for item in read(tmp_path)] == ["SnapshotBody", "Settle", "Settle"]
+    spool.settle(exchange("req_2"))
+    assert len(writes) == 2
+    spool.close()
+
+
+@pytest.mark.parametrize("torn", [False, True])
+def test_a_disk_that_takes_a_part_of_what_is_settled_together(
+    tmp_path: Path, exchange: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, torn: bool
+) -> None:
+    """Whole records that reached the disk stay where they are, for the ingester may have read them; only the rest is written again."""
+    caplog.set_level(logging.CRITICAL)
+    spool = Spool(tmp_path, "w0")
+    one = len(records.settle(exchange("req_0"), None, None))
+
+    def broken(*_: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        if torn:
+            patch.setattr("os.ftruncate", broken)
+        with full_disk(size(tmp_path) + 2 * one + 10), spool.together():
+            for number in range(4):
+                spool.settle(exchange(f"req_{number}"))
+        assert spool.pending == 2
+    assert spool.flush() == 0
+    lines = [line for s in segments.listed(tmp_path)[spool.generation] for line in s.path.read_bytes().split(b"\n")[1:-1]]
+    found = [records.decode(line) for line in lines if len(line) + 1 == one]
+    assert [item.exchange.id for item in found if isinstance(item, records.Settle)] == [f"req_{number}" for number in range(4)]
+    assert len(lines) == (5 if torn else 4)
+    assert spool.backlog_bytes == size(tmp_path)
+    spool.close()
+
+
 def test_closing_says_when_records_are_lost(tmp_path: Path, exchange: Make) -> None:
     """A process that ends while the disk refuses does not end in silence."""
     spool = Spool(tmp_path, "w0")
