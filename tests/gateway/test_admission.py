@@ -171,7 +171,7 @@ def test_who_leaves_is_out_at_once(narrow: LiveGateway, ask: Callable[..., Any],
     first = ask("first")
     until(lambda: held.who)
     body = json.dumps({"model": "r", "messages": MESSAGES, "user": "gone"}).encode()
-    with socket.create_connection(("127.0.0.1", narrow.port)) as raw:
+    with socket.create_connection(("127.0.0.1", narrow.port), 30) as raw:
         raw.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body))
         until(lambda: narrow.app.gateway.admission.waiting == 1)
     until(lambda: narrow.app.gateway.admission.waiting == 0)

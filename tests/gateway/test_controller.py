@@ -163,7 +163,7 @@ async def test_a_killed_controller_leaves_nothing_and_the_next_one_restores_all(
     await promote(config, database, number)
     group, url = int(str(record(config.server.data_dir / "engines")["server"])), replicas(database)[0].url
     first.process.send_signal(signal.SIGKILL)
-    first.process.wait()
+    first.process.wait(30)
     await until(lambda: alive(group) == [])
     second = Process(config)
     await until(lambda: replicas(database)[0].url != url and ready(database) and adapters.body_of(database, "colour")["versions"][0]["replicas"] == [0])

@@ -72,7 +72,7 @@ def test_errors_at_the_edge(client: httpx.Client) -> None:
 
 def test_a_body_that_says_it_is_too_large(pair: LiveGateway) -> None:
     """Refused before any of it is read."""
-    with socket.create_connection(("127.0.0.1", pair.port)) as raw:
+    with socket.create_connection(("127.0.0.1", pair.port), 30) as raw:
         raw.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 99999999999\r\n\r\n")
         assert raw.recv(65536).startswith(b"HTTP/1.1 413")
 
@@ -185,7 +185,7 @@ def test_other_endpoints_pass_through(client: httpx.Client, pair: LiveGateway, u
 @pytest.mark.parametrize("path", ["/v1/../admin", "/v1/%2e%2e/x", "/v1/a/..%2f..%2fb", "/v1/a/%5c..%5cb"])
 def test_paths_do_not_climb_out(client: httpx.Client, pair: LiveGateway, upstream: UpstreamServer, path: str) -> None:
     """What could leave the provider's API is refused."""
-    with socket.create_connection(("127.0.0.1", pair.port)) as raw:
+    with socket.create_connection(("127.0.0.1", pair.port), 30) as raw:
         raw.sendall(f"GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n".encode())
         assert raw.recv(65536).startswith(b"HTTP/1.1 4")
     assert not upstream.seen
@@ -232,7 +232,7 @@ def test_pass_through_has_an_end(client: httpx.Client, pair: LiveGateway, upstre
     monkeypatch.setattr("gateway.passthrough._TIMEOUT_MS", 100.0)
     assert client.get("/v1/assistants").status_code == 504
     monkeypatch.setattr("gateway.passthrough._TIMEOUT_MS", 9000.0)
-    with socket.create_connection(("127.0.0.1", pair.port)) as raw:
+    with socket.create_connection(("127.0.0.1", pair.port), 30) as raw:
         raw.sendall(b"GET /v1/assistants HTTP/1.1\r\nhost: x\r\n\r\n")
         deadline = time.monotonic() + 20
         while len(upstream.seen) < 2 and time.monotonic() < deadline:
@@ -259,7 +259,7 @@ def test_pass_through_follows_the_client(pair: LiveGateway, upstream: UpstreamSe
         await wire.until_closed()
 
     upstream.script(waits)
-    with socket.create_connection(("127.0.0.1", pair.port)) as raw:
+    with socket.create_connection(("127.0.0.1", pair.port), 30) as raw:
         raw.sendall(b"GET /v1/assistants HTTP/1.1\r\nhost: x\r\n\r\n")
         deadline = time.monotonic() + 20
         while not upstream.seen and time.monotonic() < deadline:

@@ -152,7 +152,7 @@ def test_a_client_that_leaves_closes_the_upstream(
     upstream.script(script)  # type: ignore[arg-type]
     gateway = start(two_providers(upstream, fallback))
     body = orjson.dumps({"model": "r", "messages": MESSAGES, "stream": stream})
-    with socket.create_connection(("127.0.0.1", gateway.port)) as raw:
+    with socket.create_connection(("127.0.0.1", gateway.port), 30) as raw:
         raw.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body))
         deadline = time.monotonic() + 20
         while not upstream.seen and time.monotonic() < deadline:
@@ -171,7 +171,7 @@ def test_a_client_that_leaves_closes_the_upstream(
 
 def test_a_half_sent_body_leaves_no_row(pair: LiveGateway, upstream: UpstreamServer) -> None:
     """A client that goes before its request is whole was never admitted."""
-    with socket.create_connection(("127.0.0.1", pair.port)) as raw:
+    with socket.create_connection(("127.0.0.1", pair.port), 30) as raw:
         raw.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 500\r\n\r\n{")
         time.sleep(0.1)
     with httpx.Client(base_url=pair.url) as client:
@@ -311,7 +311,7 @@ def test_the_gateways_own_capacity(start: Callable[..., LiveGateway], upstream: 
     gateway = start(body)
     with httpx.Client(base_url=gateway.url) as one, httpx.Client(base_url=gateway.url) as two, one.stream("GET", "/healthz"):
         thread_body = orjson.dumps({"model": "r", "messages": MESSAGES})
-        with socket.create_connection(("127.0.0.1", gateway.port)) as raw:
+        with socket.create_connection(("127.0.0.1", gateway.port), 30) as raw:
             raw.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%s" % (len(thread_body), thread_body))
             deadline = time.monotonic() + 20
             while not upstream.seen and time.monotonic() < deadline:

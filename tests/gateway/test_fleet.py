@@ -76,12 +76,12 @@ def test_the_least_busy_replica_answers(start: Callable[..., LiveGateway], upstr
             with pytest.raises(httpx.ReadTimeout):
                 client.post("/v1/chat/completions", json={"model": "local", "messages": MESSAGES})
 
-        thread = threading.Thread(target=first)
+        thread = threading.Thread(target=first, daemon=True)
         thread.start()
         until(lambda: upstream.seen)
         for _ in range(3):
             assert httpx.post(f"{gateway.url}/v1/chat/completions", json={"model": "local", "messages": MESSAGES}).status_code == 200
-        thread.join()
+        thread.join(30)
     assert (len(upstream.seen), len(fallback.seen)) == (1, 3)
 
 
@@ -187,7 +187,7 @@ def test_a_reload_is_whole(pair: LiveGateway, client: httpx.Client, upstream: Up
     config = json.loads(path.read_text())
     results: list[httpx.Response] = []
     with httpx.Client(base_url=pair.url, timeout=20) as other:
-        thread = threading.Thread(target=lambda: results.append(other.post("/v1/chat/completions", json={"model": "one/m", "messages": MESSAGES})))
+        thread = threading.Thread(target=lambda: results.append(other.post("/v1/chat/completions", json={"model": "one/m", "messages": MESSAGES})), daemon=True)
         thread.start()
         until(lambda: upstream.seen)
         config["routes"].clear()
@@ -196,5 +196,5 @@ def test_a_reload_is_whole(pair: LiveGateway, client: httpx.Client, upstream: Up
         assert client.post("/admin/reload").status_code == 200
         assert [model["id"] for model in client.get("/v1/models").json()["data"]] == ["s"]
         release.set()
-        thread.join()
+        thread.join(30)
     assert results[0].status_code == 200

@@ -257,7 +257,7 @@ def test_a_client_that_leaves_closes_both(client: httpx.Client, gateway: LiveGat
     upstream.script(silence)
     fallback.script(head_only)
     body = orjson.dumps({"model": "r", "messages": MESSAGES, "stream": True})
-    with socket.create_connection(("127.0.0.1", gateway.port)) as raw:
+    with socket.create_connection(("127.0.0.1", gateway.port), 30) as raw:
         raw.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body))
         deadline = time.monotonic() + 20
         while not fallback.seen and time.monotonic() < deadline:
@@ -349,7 +349,7 @@ def test_an_engine_is_a_hedge_while_it_has_a_free_slot(
     board = gateway.app.gateway.fleet.board
     if not free:
         gateway.call(lambda: [board.begin("local", fallback.url, 1.0) for _ in range(16)])
-    upstream.script(after(0.8))
+    upstream.script(silence if free else after(0.8))
     with httpx.Client(base_url=gateway.url, timeout=30) as client:
         answer = chat(client)
     row = gateway.row()

@@ -64,8 +64,9 @@ async def serving(app: App, *, draining: bool = False, stops: asyncio.Event | No
         listening.bind(("127.0.0.1", 0))
         port = listening.getsockname()[1]
         running = asyncio.create_task(server.serve(sockets=[listening]))
-        while not server.started:
-            await asyncio.sleep(0.005)
+        async with asyncio.timeout(30):
+            while not server.started:
+                await asyncio.sleep(0.005)
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         asked = asyncio.create_task(stop_at(stops, server)) if stops is not None else None
         try:

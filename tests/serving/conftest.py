@@ -39,7 +39,7 @@ def server() -> Iterator[Callable[[], str]]:
     yield start
     for made, thread in running:
         made.shutdown()
-        thread.join()
+        thread.join(30)
         made.server_close()
 
 

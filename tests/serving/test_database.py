@@ -80,11 +80,11 @@ def test_writers_that_read_first_wait_for_each_other(engine: Engine) -> None:
         except OperationalError as error:
             failed.append(error)
 
-    threads = [threading.Thread(target=change) for _ in range(8)]
+    threads = [threading.Thread(target=change, daemon=True) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        thread.join(60)
     with reading(engine) as conn:
         assert (failed, state_version(conn)) == ([], 80)
 

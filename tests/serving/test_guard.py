@@ -15,6 +15,7 @@ import pytest
 
 from serving import guard
 from serving.leftovers import sweep
+from tests.patience import patience
 
 # A server with a helper of its own, as vLLM has; `%s` is what it does on SIGTERM.
 SERVER = """
@@ -81,7 +82,7 @@ def started(tmp_path: Path) -> Iterator[list[Guarded]]:
         one.close()
         guard.kill_group(one.server)
         one.process.kill()
-        one.process.wait()
+        one.process.wait(30)
 
 
 def test_the_controllers_death_ends_everything(tmp_path: Path, started: list[Guarded]) -> None:
@@ -137,7 +138,7 @@ def test_a_killed_guard_takes_the_server_along(tmp_path: Path, started: list[Gua
     one = Guarded(tmp_path)
     started.append(one)
     one.process.kill()
-    one.process.wait()
+    one.process.wait(30)
     one.wait_for(lambda: guard.started(one.server) is None or not guard.alive(one.server, one.body["server_started"]))
     assert len(guard.members(one.server)) == 1
     said = sweep(one.record, 1.0)
@@ -168,7 +169,7 @@ def test_a_sweep_does_not_wait_for_ever(tmp_path: Path, started: list[Guarded]) 
 
 def test_a_recycled_pid_is_never_killed(tmp_path: Path) -> None:
     """A record whose pids now belong to someone else, or whose machine has booted since, touches nobody."""
-    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True) as other:
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True) as other, patience(other):
         body = {"boot": guard.boot(), "guard": other.pid, "guard_started": "1", "server": other.pid, "server_started": "1"}
         record = tmp_path / "x.json"
         for changed in (body, {**body, "server_started": guard.started(other.pid), "boot": "another boot"}):
@@ -196,5 +197,5 @@ def test_the_facts_of_a_process() -> None:
     assert guard.alive(me, guard.started(me))
     assert not guard.alive(me, "1")
     gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
+    gone.wait(30)
     assert (guard.started(gone.pid), guard.session(gone.pid), guard.alive(gone.pid, "1")) == (None, None, False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from pathlib import Path
 
@@ -18,7 +19,7 @@ async def start(directory: Path, code: str = "print('hello')") -> Server:
 async def test_output_environment_and_exit_code(tmp_path: Path) -> None:
     """Both outputs are in the log, variables arrive, the exit code comes out, and stopping after the end is harmless."""
     server = await start(tmp_path, "import os, sys; print(os.environ['A_NAME']); print('oops', file=sys.stderr); sys.exit(3)")
-    assert await server.wait() == 3
+    assert await asyncio.wait_for(server.wait(), 60) == 3
     assert sorted(server.tail()) == ["a value", "oops"]
     assert await server.stop() == 3
     assert await server.stop() == 3
@@ -28,11 +29,11 @@ async def test_output_environment_and_exit_code(tmp_path: Path) -> None:
 async def test_the_log_of_the_run_before_is_kept_unless_it_is_huge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A new run begins a new log; the old one says why that run ended; more than the bound is not kept."""
     for code in ("print('first')", "print('second')"):
-        await (await start(tmp_path, code)).wait()
+        await asyncio.wait_for((await start(tmp_path, code)).wait(), 60)
     assert (tmp_path / "logs" / "x.log.1").read_text() == "first\n"
     monkeypatch.setattr(process, "_KEPT_LOG_BYTES", 1)
     server = await start(tmp_path)
-    await server.wait()
+    await asyncio.wait_for(server.wait(), 60)
     assert not (tmp_path / "logs" / "x.log.1").exists()
     server.log.unlink()
     assert server.tail() == []

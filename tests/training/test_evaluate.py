@@ -97,11 +97,11 @@ class Handler(BaseHTTPRequestHandler):
 def backend() -> Iterator[Backend]:
     """A running backend."""
     with Backend() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         thread.start()
         yield server
         server.shutdown()
-        thread.join()
+        thread.join(30)
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ from serving.admission import Limits, check  # noqa: E402
 from serving.base import identify  # noqa: E402
 from serving.parity import read_conversations  # noqa: E402
 from serving.verify import read_probes  # noqa: E402
+from tests.patience import patience  # noqa: E402
 from tests.training import tiny  # noqa: E402
 from training import dataset, loop, manifest, model, probes, recipe, tokens, train  # noqa: E402
 from training.checkpoint import RunDirectory  # noqa: E402
@@ -176,11 +177,12 @@ def test_kill_9_then_resume(trained: train.Trained, base: Path, place: Path) -> 
     path = tiny.write_recipe(place, base, "killed")
     process = subprocess.Popen([sys.executable, "-m", "tests.training.run_tiny", str(path)], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
-    for line in process.stdout:
-        if line.split() == ["training", "8"]:
-            os.kill(process.pid, signal.SIGKILL)
-            break
-    assert process.wait() == -signal.SIGKILL
+    with patience(process, seconds=300):
+        for line in process.stdout:
+            if line.split() == ["training", "8"]:
+                os.kill(process.pid, signal.SIGKILL)
+                break
+    assert process.wait(30) == -signal.SIGKILL
     process.stdout.close()
     run = RunDirectory.of(place / "killed")
     torn = run.checkpoints / "checkpoint-99"

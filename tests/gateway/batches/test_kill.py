@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from tests.gateway.batches.conftest import CHAT, jsonl, line, read, until
 from tests.gateway.conftest import two_providers
 from tests.gateway.live_gateway import config_of
 from tests.gateway.upstream_server import UpstreamServer, Wire, completion
+from tests.patience import read_line
 
 PROGRAM = """
 import os, sys
@@ -45,7 +47,7 @@ class Program:
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         assert self.process.stdout is not None
-        self.url = self.process.stdout.readline().rsplit(" ", 1)[-1].strip()
+        self.url = read_line(self.process).rsplit(" ", 1)[-1].strip()
         assert self.url.startswith("http"), self.errors
         self.children = self._children()
 
@@ -98,6 +100,21 @@ def directory(tmp_path: Path, upstream: UpstreamServer, fallback: UpstreamServer
     return tmp_path
 
 
+@pytest.fixture
+def begin(directory: Path) -> Iterator[Callable[[], Program]]:
+    """Start the program; what a test that failed left running is killed."""
+    made: list[Program] = []
+
+    def start() -> Program:
+        made.append(Program(directory))
+        return made[-1]
+
+    yield start
+    for program in made:
+        if program.process.poll() is None:
+            program.kill()
+
+
 def client(program: Program) -> openai.OpenAI:
     return openai.OpenAI(base_url=f"{program.url}/v1", api_key="any", max_retries=5, timeout=60)
 
@@ -142,9 +159,9 @@ class _Database:
         self._engine.dispose()
 
 
-def test_kill_everything(directory: Path, upstream: UpstreamServer) -> None:
+def test_kill_everything(begin: Callable[[], Program], directory: Path, upstream: UpstreamServer) -> None:
     """kill -9 twice on the way: every line is answered once, what was kept is not asked for again, and every call has its row."""
-    program, kept = Program(directory), set[str]()
+    program, kept = begin(), set[str]()
     with client(program) as sdk:
         batch_id = made(sdk)
     for goal in (20, 70):
@@ -153,7 +170,7 @@ def test_kill_everything(directory: Path, upstream: UpstreamServer) -> None:
         before = calls(upstream)
         kept = set(journal(directory, batch_id))
         assert goal <= len(kept) < LINES
-        program = Program(directory)
+        program = begin()
         until(lambda before=before: calls(upstream) != before)
         assert not {custom_id for custom_id in calls(upstream) - before if custom_id in kept}
     with client(program) as sdk:
@@ -170,9 +187,9 @@ def test_kill_everything(directory: Path, upstream: UpstreamServer) -> None:
 
 
 @pytest.mark.parametrize("which", ["worker", "controller"])
-def test_kill_one(directory: Path, upstream: UpstreamServer, which: str) -> None:
+def test_kill_one(begin: Callable[[], Program], directory: Path, upstream: UpstreamServer, which: str) -> None:
     """The arbiter starts another, and the batch goes on; stopping in the middle is no different, and the next start ends it."""
-    program = Program(directory)
+    program = begin()
     with client(program) as sdk:
         batch_id = made(sdk)
         until(lambda: len(journal(directory, batch_id)) >= 15)
@@ -181,7 +198,7 @@ def test_kill_one(directory: Path, upstream: UpstreamServer, which: str) -> None
         until(lambda: len(journal(directory, batch_id)) >= len(kept) + 20)
     assert program.stop() == 0
     assert not any("Traceback" in text for text in program.errors), program.errors
-    program = Program(directory)
+    program = begin()
     with client(program) as sdk:
         done = finished(sdk, batch_id)
     assert sorted(done) == sorted(f"id-{number}" for number in range(LINES))

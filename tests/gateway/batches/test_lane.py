@@ -116,7 +116,7 @@ def test_the_controller_that_leaves_ends_its_lines(world: World) -> None:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
-    asyncio.run(leave())
+    asyncio.run(asyncio.wait_for(leave(), 60))
     assert world.upstream.seen[0].closed.wait(20)
     assert world.gateway.row().outcome is Outcome.CLIENT_GONE
 
@@ -150,7 +150,7 @@ def test_draining(world: World) -> None:
         world.upstream._loop.call_soon_threadsafe(go.set)
         return await first, sent_back
 
-    first, second = asyncio.run(main())
+    first, second = asyncio.run(asyncio.wait_for(main(), 60))
     world.gateway.call(lambda: setattr(admission, "running", admission.running - 50))
     assert first.status == 200
     assert (second.status, second.retry_after_s) == (503, 0.5)
@@ -173,7 +173,7 @@ def test_the_end_of_the_drain(world: World) -> None:
             await task
         return lost.value.code
 
-    assert asyncio.run(main()) == sender.LOST
+    assert asyncio.run(asyncio.wait_for(main(), 60)) == sender.LOST
     assert world.gateway.row().outcome is Outcome.INTERRUPTED
 
 
@@ -195,7 +195,7 @@ def test_a_deep_directory(tmp_path: Path) -> None:
             finally:
                 writer.close()
 
-    assert asyncio.run(main()) == b"hello"
+    assert asyncio.run(asyncio.wait_for(main(), 60)) == b"hello"
 
 
 def test_a_directory_that_takes_no_socket(tmp_path: Path) -> None:
@@ -259,7 +259,7 @@ def test_waiting_is_undone_when_the_controller_leaves(world: World) -> None:
         world.upstream._loop.call_soon_threadsafe(go.set)
         return await first
 
-    assert asyncio.run(main()).status == 200
+    assert asyncio.run(asyncio.wait_for(main(), 60)).status == 200
     until(lambda: world.gateway.call(lambda: world.lane.running) == 0)
     assert len(world.upstream.seen) == 1
     world.gateway.call(lambda: setattr(admission, "running", admission.running - 50))

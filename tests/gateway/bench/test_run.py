@@ -16,6 +16,7 @@ import pytest
 
 from gateway.bench import procfs, systems
 from tests.gateway.bench import litellm_standin
+from tests.patience import patience
 
 SHORT = ("--seconds", "0.3", "--clients", "2", "--streams", "4")
 
@@ -35,10 +36,11 @@ class Bench:
         """Read stderr up to the line with `text`."""
         assert self.process.stderr is not None
         seen = ""
-        while text not in seen:
-            line = self.process.stderr.readline()
-            assert line, f"it ended before {text!r}: {seen}"
-            seen += line
+        with patience(self.process, seconds=120):
+            while text not in seen:
+                line = self.process.stderr.readline()
+                assert line, f"it ended before {text!r}: {seen}"
+                seen += line
         return seen
 
     def end(self) -> tuple[int, Any, str]:
@@ -53,7 +55,7 @@ def begun(tmp_path: Path) -> Iterator[list[Bench]]:
     yield benches
     for bench in benches:
         bench.process.kill()
-        bench.process.communicate()
+        bench.process.communicate(timeout=30)
 
 
 def gone(pids: tuple[int, ...]) -> bool:

@@ -13,6 +13,7 @@ from gateway.bench import procfs
 from gateway.bench.caller import Job
 from gateway.bench.stand import Cores, Load, Stand, answers, free_port
 from router.errors import BreakevenError
+from tests.patience import read_line
 
 EVERYWHERE = frozenset(os.sched_getaffinity(0))
 
@@ -34,7 +35,7 @@ def test_nothing_outlives_the_stand() -> None:
         directory = stand.directory
         process = stand.start("parent", [sys.executable, "-c", code], EVERYWHERE, piped=True)
         assert process.popen.stdout is not None
-        child = int(process.popen.stdout.readline())
+        child = int(read_line(process.popen))
         assert procfs.descendants(process.pid) == (process.pid, child)
         assert os.getsid(child) == process.pid
     assert process.popen.returncode is not None
@@ -60,7 +61,7 @@ def test_a_deaf_process_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     with Stand(os.environ) as stand:
         process = stand.start("deaf", [sys.executable, "-c", code], EVERYWHERE, piped=True)
         assert process.popen.stdout is not None
-        assert process.popen.stdout.readline() == "deaf\n"
+        assert read_line(process.popen) == "deaf\n"
     assert process.popen.returncode == -9
 
 

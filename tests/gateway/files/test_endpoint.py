@@ -136,15 +136,14 @@ def test_what_is_no_form(alone: LiveGateway, kind: str, body: bytes, status: int
 
 def test_too_large_is_said_at_once(alone: LiveGateway) -> None:
     """A length beyond the bound is refused before anything of the file is sent."""
-    with socket.create_connection(("127.0.0.1", alone.port)) as raw:
+    with socket.create_connection(("127.0.0.1", alone.port), 30) as raw:
         raw.sendall(b"POST /v1/files HTTP/1.1\r\nhost: x\r\ncontent-type: multipart/form-data; boundary=b\r\ncontent-length: 600000000\r\n\r\n")
-        raw.settimeout(30)
         assert raw.recv(65536).startswith(b"HTTP/1.1 413")
 
 
 def test_a_sender_that_leaves(alone: LiveGateway) -> None:
     """What had arrived is deleted."""
-    with socket.create_connection(("127.0.0.1", alone.port)) as raw:
+    with socket.create_connection(("127.0.0.1", alone.port), 30) as raw:
         raw.sendall(b"POST /v1/files HTTP/1.1\r\nhost: x\r\ncontent-type: multipart/form-data; boundary=b\r\ncontent-length: 100000\r\n\r\n")
         raw.sendall(b'--b\r\ncontent-disposition: form-data; name="file"; filename="a"\r\n\r\n' + b"x" * 1000)
         _until(lambda: len(stored(alone)) == 1)
@@ -155,7 +154,7 @@ def test_only_so_many_arrive_at_a_time(alone: LiveGateway, monkeypatch: pytest.M
     """One more is told to come again, and may when another is through."""
     monkeypatch.setattr("gateway.files.arrivals.MOST", 1)
     send = {"file": ("a.jsonl", LINE)}, {"purpose": "batch"}
-    with socket.create_connection(("127.0.0.1", alone.port)) as raw:
+    with socket.create_connection(("127.0.0.1", alone.port), 30) as raw:
         raw.sendall(b"POST /v1/files HTTP/1.1\r\nhost: x\r\ncontent-type: multipart/form-data; boundary=b\r\ncontent-length: 100000\r\n\r\n--b\r\n")
         _until(lambda: len(stored(alone)) == 1)
         answer = httpx.post(f"{alone.url}/v1/files", files=send[0], data=send[1])
@@ -211,7 +210,7 @@ def test_a_lost_content_is_404(sdk: openai.OpenAI, alone: LiveGateway) -> None:
 def test_a_download_that_is_broken_off(sdk: openai.OpenAI, alone: LiveGateway) -> None:
     """The gateway goes on answering, and lets go of the file."""
     made = sdk.files.create(file=("big.bin", b"x" * 30_000_000), purpose="user_data")
-    with socket.create_connection(("127.0.0.1", alone.port)) as raw:
+    with socket.create_connection(("127.0.0.1", alone.port), 30) as raw:
         raw.sendall(f"GET /v1/files/{made.id}/content HTTP/1.1\r\nhost: x\r\n\r\n".encode())
         assert raw.recv(100).startswith(b"HTTP/1.1 200")
     place = content.path(alone.config.server.data_dir, made.id)

@@ -43,13 +43,13 @@ def ingesting(gateway: LiveGateway) -> Iterator[None]:
             gateway.rows()
             time.sleep(0.05)
 
-    thread = threading.Thread(target=bring_in)
+    thread = threading.Thread(target=bring_in, daemon=True)
     thread.start()
     try:
         yield
     finally:
         stop.set()
-        thread.join()
+        thread.join(30)
 
 
 def test_a_conversation_goes_on(gateway: LiveGateway, sdk: OpenAI, upstream: UpstreamServer) -> None:

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from gateway.sandbox import running
+from tests.patience import patience, read_line
 
 CODE = """
 from gateway.sandbox import SandboxOptions, serve
@@ -19,12 +20,11 @@ serve(SandboxOptions(models=("m",)), ready=lambda made: print(made.url, flush=Tr
 
 def test_serve_says_where_it_is_and_stops_on_sigterm() -> None:
     """Port 0 lets the system choose; SIGTERM ends it cleanly."""
-    with subprocess.Popen([sys.executable, "-c", CODE], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        url = process.stdout.readline().strip()
+    with subprocess.Popen([sys.executable, "-c", CODE], stdout=subprocess.PIPE, text=True) as process, patience(process):
+        url = read_line(process).strip()
         assert httpx.get(f"{url}/v1/models").json()["data"][0]["id"] == "m"
         process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 0
+        assert process.wait(30) == 0
 
 
 def test_two_run_side_by_side_and_end_with_their_block() -> None:

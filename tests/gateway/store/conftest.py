@@ -66,6 +66,7 @@ def postgres_engine(postgres_url: str) -> Iterator[Engine]:
 def postgres(postgres_engine: Engine) -> Engine:
     """The Postgres database, emptied."""
     with writing(postgres_engine) as conn:
+        conn.execute(text("SET LOCAL lock_timeout = '30s'"))  # a transaction that another test left open would be waited for without end
         conn.execute(text(f"TRUNCATE {', '.join(metadata.tables)}"))
     return postgres_engine
 

@@ -25,6 +25,7 @@ from router import record
 from router.errors import LedgerError, StateError
 from router.types import Outcome, Snapshot, Usage
 from serving.database import reading, writing
+from tests.patience import patience
 
 Make = Callable[..., Any]
 
@@ -316,17 +317,18 @@ def test_killed_workers_and_ingesters_lose_and_double_nothing(sqlite: Engine, tm
         worker = subprocess.Popen([sys.executable, "-c", WORKER, str(spool), str(life)], stdout=subprocess.PIPE, text=True)
         assert ingester.stdout is not None
         assert worker.stdout is not None
-        worker.stdout.readline()
-        ingester.stdout.readline()
-        deadline = time.monotonic() + chance.uniform(0.05, 0.4)
-        lines = []
-        while time.monotonic() < deadline:
-            lines.append(worker.stdout.readline())
-        for process in chance.sample([worker, ingester], 2):
-            process.kill()
-        lines += worker.stdout.read().splitlines(keepends=True)
+        with patience(worker, ingester):
+            worker.stdout.readline()
+            ingester.stdout.readline()
+            deadline = time.monotonic() + chance.uniform(0.05, 0.4)
+            lines = []
+            while time.monotonic() < deadline:
+                lines.append(worker.stdout.readline())
+            for process in chance.sample([worker, ingester], 2):
+                process.kill()
+            lines += worker.stdout.read().splitlines(keepends=True)
         for process in (worker, ingester):
-            process.wait()
+            process.wait(30)
             assert process.stdout is not None
             process.stdout.close()
         said = [line.split() for line in lines if line.endswith("\n")]

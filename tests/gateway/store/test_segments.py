@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from gateway.store import segments
+from tests.patience import read_line
 
 
 def test_files_are_listed_by_generation_in_their_order(tmp_path: Path) -> None:
@@ -33,10 +34,10 @@ def test_a_generation_is_dead_when_its_process_is(tmp_path: Path) -> None:
     process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdout is not None
     assert process.stdin is not None
-    process.stdout.readline()
+    assert read_line(process) == b"up\n"
     assert not segments.dead(tmp_path, "w0.ab")
     process.kill()
-    process.wait()
+    process.wait(30)
     process.stdin.close()
     process.stdout.close()
     assert segments.dead(tmp_path, "w0.ab")
