@@ -27,6 +27,7 @@ from gateway.fleet import Fleet
 from gateway.limits import Limits
 from gateway.metrics import Metrics
 from gateway.reload import budgets, price_book, reread
+from gateway.scrape import Scrape
 from gateway.settle import Books
 from gateway.store.spool import Spool
 from gateway.upstream import Upstreams
@@ -62,10 +63,11 @@ class Companion(Protocol):
 class App:
     """The ASGI callable. `state.gateway` is the Gateway."""
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: Gateway, worker: str) -> None:
         self.state = SimpleNamespace(gateway=gateway)
         self.gateway = gateway
-        self._endpoints = Endpoints(gateway)
+        self.scrape = Scrape(gateway, worker)
+        self._endpoints = Endpoints(gateway, self.scrape)
         self._building: asyncio.Task[ASGIApp] | None = None
         self._companion: Companion | None = None
 
@@ -111,6 +113,7 @@ class App:
         gateway = self.gateway
         await gateway.fleet.start()
         await warm_up(gateway)
+        await self.scrape.start()
         self._operations()
         if self._companion is not None:
             await self._companion.start()
@@ -124,6 +127,7 @@ class App:
         await gateway.fleet.stop()
         await gateway.upstream.close()
         gateway.books.flush()
+        await self.scrape.stop()
         gateway.spool.close()
 
     def _elsewhere(self, scope: Scope, path: str) -> bool:
@@ -162,7 +166,7 @@ def create_app(config: Config, database: Engine, options: Options | None = None)
         return fresh
 
     gateway.reload = reload
-    return App(gateway)
+    return App(gateway, chosen.worker)
 
 
 def apply(gateway: Gateway, config: Config) -> None:

@@ -13,8 +13,8 @@ from gateway import auth, cors, exchange, http_errors, openai_models, passthroug
 from gateway.asgi import Broken, ClientGone, Receive, Request, Scope, Send, answer
 from gateway.context import Gateway
 from gateway.files.routes import Kept
-from gateway.metrics import CONTENT_TYPE
 from gateway.responses import resource
+from gateway.scrape import Scrape
 from gateway.store.keys import Key
 from router.errors import AuthError, BreakevenError, LimitError, RequestError
 
@@ -27,8 +27,9 @@ _JSON = (b"content-type", b"application/json")
 class Endpoints:
     """The handlers of one gateway by path."""
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: Gateway, scrape: Scrape) -> None:
         self._gateway = gateway
+        self._scrape = scrape
         self._kept = Kept(gateway)
         self._table: dict[str, tuple[frozenset[str], Handler]] = {
             "/v1/chat/completions": (frozenset({"POST"}), lambda request: exchange.serve(gateway, "chat", request)),
@@ -126,23 +127,8 @@ class Endpoints:
         secret = config.admin_key.get_secret_value() if config.admin_key is not None else None
         if not config.loopback and not auth.is_admin(request.header(b"authorization"), secret):
             raise AuthError("Metrics need the admin key: send Authorization: Bearer <admin key>.", status=401)
-        self._gauges()
-        await answer(request.send, 200, [(b"content-type", CONTENT_TYPE), (b"x-request-id", request.id.encode())], self._gateway.metrics.render())
-
-    def _gauges(self) -> None:
-        gateway = self._gateway
-        metrics, fleet, now = gateway.metrics, gateway.fleet, gateway.clock()
-        metrics.set("breakeven_in_flight", gateway.admission.running)
-        metrics.set("breakeven_queue_length", gateway.admission.waiting)
-        metrics.set("breakeven_ledger_backlog_bytes", gateway.spool.backlog_bytes)
-        metrics.set("breakeven_ledger_pending_records", gateway.spool.pending)
-        metrics.set("breakeven_fleet_stale_seconds", now - fleet.stale_since if fleet.stale_since is not None else 0.0)
-        metrics.breakers(fleet.board.breakers(now), fleet.view.backends)
-        for replicas in fleet.view.replicas.values():
-            for replica in replicas:
-                metrics.set("breakeven_replica_up", float(replica.healthy), replica.engine, str(replica.index))
-        for adapter in fleet.view.adapters.values():
-            metrics.set("breakeven_adapter_live_version", adapter.live or 0, adapter.name)
+        text, kind = await self._scrape.shown((request.header(b"accept") or b"").decode("latin-1"))
+        await answer(request.send, 200, [(b"content-type", kind.encode()), (b"x-request-id", request.id.encode())], text)
 
     def _key(self, request: Request) -> Key | None:
         return auth.of(request.scope, self._gateway.fleet.view, self._gateway.clock())

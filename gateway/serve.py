@@ -270,21 +270,16 @@ class _Arbiter:
 
 def _prepare(config: Config) -> None:
     """What all processes share: the directories, the database's shape, the place where workers add up their metrics."""
+    from gateway import metric_files
     from gateway.store.schema import upgrade
     from serving.database import connect
 
     directory = config.server.data_dir
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        metrics = directory / "metrics"
-        if config.server.workers > 1:
-            metrics.mkdir(exist_ok=True)
-            for old in metrics.glob("*.db"):
-                old.unlink()
+        metric_files.empty(directory / "metrics")
     except OSError as error:
         raise ConfigError(f"server.data_dir: {directory} cannot be written ({error.strerror}); name another directory or change its permissions") from error
-    if config.server.workers > 1:
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics)  # read when prometheus_client is imported
     database = connect(config.database, config.source.parent)
     try:
         upgrade(database)

@@ -27,6 +27,7 @@ from gateway.http_edge import Bounds, Edge
 from gateway.http_server import protocol
 from gateway.listen import let_nobody_in, not_accepted
 from gateway.reload import reread
+from gateway.scrape import worker_name
 from router.errors import ConfigError
 from serving.database import connect
 
@@ -101,7 +102,7 @@ def run(config: Config, sockets: Sequence[socket.socket], place: Place) -> None:
     gc.set_threshold(*_COLLECT)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            options = Options(worker=f"w{place.index}", environ=place.environ, on_reload=lambda: os.kill(place.arbiter, signal.SIGHUP))
+            options = Options(worker=worker_name(place.index), environ=place.environ, on_reload=lambda: os.kill(place.arbiter, signal.SIGHUP))
             runner.run(_serve(create_app(config, database, options), sockets, place))
     finally:
         database.dispose()

@@ -316,7 +316,7 @@ def test_the_openai_sdk(pair: LiveGateway) -> None:
 
 def test_every_path_of_ours_is_found(pair: LiveGateway) -> None:
     """`find` says None only for what FastAPI serves."""
-    endpoints = Endpoints(pair.app.gateway)
+    endpoints = Endpoints(pair.app.gateway, pair.app.scrape)
     assert all(
         endpoints.find(path)
         for path in ("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/models", "/v1/models/x/y", "/healthz", "/metrics", "/v1/x")

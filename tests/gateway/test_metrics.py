@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from gateway.metrics import TABLE, Metrics, label
+from gateway.metric_table import TABLE
+from gateway.metrics import Metrics, label
 from router.types import Attempt, Exchange, Outcome, Usage
 
 
