@@ -62,7 +62,7 @@ def settle(run: Run) -> Exchange:
         gateway.spool.snapshot(digest, run.plan.bodies[digest])
     gateway.spool.settle(exchange, run.decision, _capture(run))
     gateway.limits.settle(run.hold, exchange.usage.input + exchange.usage.output, exchange.cost_nanousd or 0, now)
-    gateway.metrics.settled(exchange, run.ask.endpoint, run.view.backends)
+    gateway.metrics.settled(exchange, run.ask.endpoint, run.view.backends, run.plan.snapshot.slo)
     call = run.last
     if call is not None and exchange.outcome is Outcome.OK and call.usage_state == "provider":
         _learn(run, call, exchange, now)
