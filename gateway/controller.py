@@ -19,8 +19,10 @@ from sqlalchemy import Engine
 
 from gateway.batches.supervisor import Batches
 from gateway.config.models import Config
+from gateway.controller_metrics import ControllerMetrics
 from gateway.engine_specs import adapter_routes, launches, replica_specs
 from gateway.files import sweep as files
+from gateway.metric_files import EVERY_S
 from gateway.reload import reread
 from gateway.store import gpu, retention
 from gateway.store.ingest import Ingester
@@ -78,6 +80,7 @@ class Controller:
         self._reconciler = Reconciler(self._database, data_dir, clock, log.info)
         self._batches = Batches(self._database, data_dir, clock)
         self.engines = Engines(lambda spec: Replica(spec, Hooks(self._report, log.info, probe, self._wanted)))
+        self._metrics = ControllerMetrics(self._database, data_dir, clock, self._ingester)
         self._uptime = Uptime()
         self._recovered = float("-inf")
         self._matched: Config | None = None
@@ -97,12 +100,13 @@ class Controller:
         """All duties until `stop`; then engines drain while records still come in."""
         await asyncio.to_thread(storage.sweep_staging, self.config.server.data_dir)
         ended = asyncio.Event()
+        self._metrics.start()
         while_engines_run = (
             Loop("engines and adapters", self._reconcile, RECONCILE_S),
             Loop("batches", self._batches.once, BATCHES_S),
             Loop("retention", self._forget, RETENTION_S),
         )
-        to_the_end = (Loop("the ledger", self._ingest, INGEST_S), Loop("GPU minutes", self._book, BOOKS_S))
+        to_the_end = (Loop("the ledger", self._ingest, INGEST_S), Loop("GPU minutes", self._book, BOOKS_S), Loop("metrics", self._metrics.once, EVERY_S))
         try:
             async with asyncio.TaskGroup() as tasks:
                 for loop in to_the_end:
@@ -113,6 +117,7 @@ class Controller:
                 ended.set()
             await self._ingest()
         finally:
+            await self._metrics.stop()
             await self._batches.close()
             await self.engines.close()
             self._ingester.close()
@@ -132,10 +137,11 @@ class Controller:
         await self._reconciler.once(self.engines.replicas, adapter_routes(config))
 
     async def _ingest(self) -> None:
-        await asyncio.to_thread(self._ingester.run_once)
+        rows, lost = await asyncio.to_thread(self._ingester.run_once), 0
         if self._clock() - self._recovered >= RECOVER_S:
             self._recovered = self._clock()
-            await asyncio.to_thread(self._ingester.recover)
+            lost = await asyncio.to_thread(self._ingester.recover)
+        self._metrics.ingested(rows + lost, lost)
 
     async def _book(self) -> None:
         now = self._clock()
