@@ -12,6 +12,7 @@ from gateway.limits import Hold
 from gateway.responses.recall import recall
 from gateway.run import Run
 from gateway.store.keys import Key
+from gateway.telemetry import context
 from gateway.view import FleetView, RoutePlan
 from gateway.wire import Ask, Endpoint
 from gateway.wishes import Wishes
@@ -57,6 +58,7 @@ async def admit(gateway: Gateway, endpoint: Endpoint, request: Request) -> Run:
             hold=hold,
             keep_text=_captures(plan, ask, asked, wanted),
             waited_s=waited_s,
+            trace=context.read(request.header(b"traceparent")) if view.config.telemetry.reads_traceparent else None,
         )
     except BaseException:
         gateway.limits.settle(hold, 0, 0, now)

@@ -18,6 +18,7 @@ from gateway.http_errors import is_content_filter, said
 from gateway.live import Ticket
 from gateway.responses.dialect import Dialect, dialect_of
 from gateway.sse import Meter
+from gateway.telemetry import context
 from gateway.transcript import Transcript
 from gateway.upstream import Answer
 from gateway.usage import usage_of
@@ -94,6 +95,8 @@ async def begin(run: Run, call: Call, guard: Guard, patience_ms: float) -> None:
     """Call and wait, at most `patience_ms`. UpstreamError when there will be no answer; a deadline or a client that left comes as a cancellation."""
     ask, backend = run.ask, call.backend
     headers = {**backend.headers, "content-type": "application/json", "accept": "text/event-stream" if ask.stream else "application/json"}
+    if run.view.config.telemetry.forward_traceparent:
+        headers["traceparent"] = context.forwarded(run.id, run.trace, (call.name, call.time), run.view.config.telemetry.sample)
     dialect = dialect_of(run, call) if ask.endpoint == "responses" else None
     path, model = PATHS[ask.endpoint] if dialect is None else dialect.path, backend.names[call.base]
     body = upstream_body(ask, model) if dialect is None else dialect.body(model)

@@ -19,13 +19,14 @@ from sqlalchemy import Engine
 
 from gateway.batches.supervisor import Batches
 from gateway.config.models import Config
-from gateway.controller_metrics import ControllerMetrics
+from gateway.controller_metrics import ControllerMetrics, Sources
 from gateway.engine_specs import adapter_routes, launches, replica_specs
 from gateway.files import sweep as files
 from gateway.metric_files import EVERY_S
 from gateway.reload import reread
 from gateway.store import gpu, retention
 from gateway.store.ingest import Ingester
+from gateway.telemetry.traces import Traces
 from router.errors import ConfigError
 from serving import registry, replica_table, storage
 from serving.database import connect, reading, writing
@@ -80,7 +81,10 @@ class Controller:
         self._reconciler = Reconciler(self._database, data_dir, clock, log.info)
         self._batches = Batches(self._database, data_dir, clock)
         self.engines = Engines(lambda spec: Replica(spec, Hooks(self._report, log.info, probe, self._wanted)))
-        self._metrics = ControllerMetrics(self._database, data_dir, clock, self._ingester)
+        self._traces = Traces()
+        self._metrics = ControllerMetrics(self._database, data_dir, clock, Sources(self._ingester, self._traces))
+        self._traces.use(config.telemetry)
+        self._ingester.on_rows = self._traces.rows
         self._uptime = Uptime()
         self._recovered = float("-inf")
         self._matched: Config | None = None
@@ -90,6 +94,7 @@ class Controller:
         try:
             fresh = reread(self.config, self._environ)
             _check(fresh)
+            self._traces.use(fresh.telemetry)
         except ConfigError as error:
             log.error("the configuration is not valid and was not taken: %s", error.message)  # noqa: TRY400  problems, not a traceback
             return
@@ -117,6 +122,7 @@ class Controller:
                 ended.set()
             await self._ingest()
         finally:
+            await asyncio.to_thread(self._traces.close)
             await self._metrics.stop()
             await self._batches.close()
             await self.engines.close()

@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from sqlalchemy import Engine
 
@@ -19,6 +19,8 @@ from gateway.metrics import Metrics
 from gateway.store import gpu_totals
 from gateway.store.backlog import Backlog, backlog, offsets
 from gateway.store.gpu_totals import Total
+from gateway.store.ingest import Ingester
+from gateway.telemetry.traces import Traces
 from serving.database import reading
 
 log = logging.getLogger("breakeven.metrics")
@@ -28,22 +30,20 @@ _SETTLED_MINUTES = 180
 _NANO = 1e-9
 
 
-class Ingesting(Protocol):
-    """What is asked of the ingester."""
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Who is asked."""
 
-    corrupt: int
-
-    @property
-    def open(self) -> int:
-        """Admitted requests without an outcome."""
+    ingester: Ingester
+    traces: Traces
 
 
 class ControllerMetrics:
     """One per controller. `metrics` may be counted in from its event loop."""
 
-    def __init__(self, database: Engine, data_dir: Path, clock: Callable[[], float], ingester: Ingesting) -> None:
+    def __init__(self, database: Engine, data_dir: Path, clock: Callable[[], float], sources: Sources) -> None:
         self.metrics = Metrics()
-        self._database, self._clock, self._ingester = database, clock, ingester
+        self._database, self._clock, self._sources = database, clock, sources
         self._spool = data_dir / "spool"
         self._files = MetricFiles(data_dir / "metrics", CONTROLLER)
         self._bell = Bell(data_dir / "metrics", CONTROLLER, self.once)
@@ -65,6 +65,7 @@ class ControllerMetrics:
         """Listen no more and write the last numbers."""
         await self._bell.take_down()
         async with self._looking:
+            self._sources.traces.count(self.metrics)
             await self._write()
 
     async def once(self) -> None:
@@ -74,9 +75,11 @@ class ControllerMetrics:
             metrics = self.metrics
             metrics.set("breakeven_ledger_backlog_bytes", behind.size)
             metrics.set("breakeven_ledger_behind_seconds", 0.0 if behind.since is None else max(0.0, self._clock() - behind.since))
-            metrics.set("breakeven_ledger_open_requests", self._ingester.open)
-            metrics.count("breakeven_ledger_corrupt_records", by=self._ingester.corrupt - self._corrupt)
-            self._corrupt = self._ingester.corrupt
+            ingester = self._sources.ingester
+            metrics.set("breakeven_ledger_open_requests", ingester.open)
+            metrics.count("breakeven_ledger_corrupt_records", by=ingester.corrupt - self._corrupt)
+            self._corrupt = ingester.corrupt
+            self._sources.traces.count(metrics)
             for name, labels, more in self._gpu.seen(bill):
                 metrics.count(name, *labels, by=more)
             await self._write()

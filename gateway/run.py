@@ -43,6 +43,7 @@ class Run:
     overhead_ms: float | None = None
     head_sent: bool = False
     hedged: bool = False
+    trace: str | None = None
 
     @property
     def last(self) -> Call | None:

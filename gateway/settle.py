@@ -108,6 +108,8 @@ def _row(run: Run) -> Exchange:
         sandbox=candidate.sandbox if candidate is not None else False,
         attempts=tuple(attempt(each) for each in run.calls),
         prompt_bytes=run.features.prompt_bytes,
+        trace=run.trace,
+        finish_reason=call.finish_reason if call is not None else None,
     )
 
 

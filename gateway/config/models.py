@@ -14,6 +14,7 @@ from pydantic import Field, PrivateAttr, SecretStr
 from typing_extensions import override
 
 from gateway.config.section import Section
+from gateway.config.telemetry import TelemetryConfig
 from gateway.config.values import (
     After,
     Amount,
@@ -271,6 +272,7 @@ class Config(Section):
     adapters: AdaptersConfig = AdaptersConfig()
     prices: tuple[PriceOverride, ...] = ()
     training: TrainingConfig = TrainingConfig()
+    telemetry: TelemetryConfig = TelemetryConfig()
     routes: dict[str, RouteConfig] = Field(default={})
 
     _source: Path = PrivateAttr(default=Path("breakeven.yaml"))

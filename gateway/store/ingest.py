@@ -12,7 +12,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +26,7 @@ from gateway.store.responses import Stored
 from gateway.store.segments import Segment
 from gateway.store.tables import open_admits, spool_offsets
 from router.errors import LedgerError, StateError
+from router.types import Exchange
 from serving.database import reading, writing
 
 log = logging.getLogger("breakeven.ledger")
@@ -55,6 +56,7 @@ class Ingester:
     """Moves spool records into the database. Not for concurrent use; `corrupt` and `torn` count since it was made.
 
     corrupt: records that could not be read or stored; each is kept in `<directory>/corrupt/` and logged as an error.
+    on_rows: told of the exchanges of each piece once they are in the database; it must neither raise nor wait.
     torn: unfinished last records of dead workers, which is what a kill leaves behind; their requests were never admitted or show as interrupted.
     """
 
@@ -65,6 +67,7 @@ class Ingester:
         self._directory = directory
         self._chunk_bytes = chunk_bytes
         self._refused: set[str] = set()
+        self.on_rows: Callable[[Sequence[Exchange]], None] = _nobody
         directory.mkdir(parents=True, exist_ok=True)
         self._lock = os.open(directory / "ingest.lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
@@ -174,6 +177,7 @@ class Ingester:
         self._open.update((admit.id, segment.generation) for admit in opened)
         for key in closed:
             del self._open[key]
+        self.on_rows([item.exchange for item in batch.settles])
 
     def _track(self, conn: Connection, generation: str, opened: Sequence[records.Admit], closed: Sequence[str]) -> None:
         for some in bulk.chunks(closed):
@@ -194,9 +198,11 @@ class Ingester:
         if mine:
             with writing(self._engine) as conn:
                 rows = conn.execute(select(open_admits).where(open_admits.c.generation == generation)).all()
-                exchanges.insert(conn, [exchanges.interrupted(row.id, row.time, row.route, row.endpoint, row.key_id) for row in rows])
+                lost = [exchanges.interrupted(row.id, row.time, row.route, row.endpoint, row.key_id) for row in rows]
+                exchanges.insert(conn, lost)
                 conn.execute(delete(open_admits).where(open_admits.c.generation == generation))
             log.warning("%d requests were interrupted by the death of worker %s; their costs are unknown", len(mine), generation)
+            self.on_rows(lost)
         for key in mine:
             del self._open[key]
         return len(mine)
@@ -215,6 +221,10 @@ class Ingester:
             conn.execute(delete(spool_offsets).where(spool_offsets.c.file.in_([segment.path.name for segment in done])))
         for segment in done:
             self._offsets.pop(segment.path.name, None)
+
+
+def _nobody(_rows: Sequence[Exchange]) -> None:
+    """Nobody wants to know of new rows."""
 
 
 def _whole_lines(file: BinaryIO, size: int) -> bytes:

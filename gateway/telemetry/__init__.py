@@ -1,0 +1,1 @@
+"""OpenTelemetry traces: made from settled rows in the controller, never on the way of a request."""
