@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import ssl
+import struct
 import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -10,6 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
+
+OK = 200
 
 
 @dataclass
@@ -31,9 +36,10 @@ class Seen:
 class Wire:
     """The answering side of one request."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seen: Seen) -> None:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seen: Seen, filling: int = 0) -> None:
         self.reader, self.writer, self.seen = reader, writer, seen
         self.keep = True
+        self._filling = filling
 
     async def head(self, status: int = 200, headers: dict[str, str] | None = None, *, length: int | None = None) -> None:
         lines = [f"HTTP/1.1 {status} X"]
@@ -43,6 +49,8 @@ class Wire:
         await self.writer.drain()
 
     async def chunk(self, data: bytes) -> None:
+        if self._filling and b'"content":"Hello"' in data:
+            data += (b": " + b"~" * 16_000 + b"\n\n") * (self._filling // 16_000)
         self.writer.write(b"%x\r\n%s\r\n" % (len(data), data))
         await self.writer.drain()
 
@@ -52,6 +60,8 @@ class Wire:
 
     async def json(self, body: object, status: int = 200, headers: dict[str, str] | None = None) -> None:
         data = body if isinstance(body, bytes) else orjson.dumps(body)
+        if self._filling and status == OK:
+            data = data.replace(b"Hello", b"~" * self._filling + b"Hello", 1)
         await self.head(status, {"content-type": "application/json", **(headers or {})}, length=len(data))
         self.writer.write(data)
         await self.writer.drain()
@@ -72,13 +82,14 @@ class Wire:
                 try:
                     while await self.reader.read(65536):
                         pass
-                except ConnectionError:
+                except OSError:
                     pass
                 self.seen.closed.set()
 
     def reset(self) -> None:
         """A TCP reset instead of a close."""
         self.keep = False
+        self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()
 
 
@@ -139,21 +150,26 @@ async def answers(wire: Wire) -> None:
 
 
 class UpstreamServer:
-    """Runs in a thread of its own. `script` answers requests; a list of scripts answers one request each, the last of them all that follow."""
+    """Runs in a thread of its own. `script` answers requests; a list of scripts answers one request each, the last of them all that follow.
 
-    def __init__(self, *scripts: Script) -> None:
+    `tls`: it is called localhost and shows this certificate. `filling`: so many `~` are added to each answer, in a comment or in the text.
+    """
+
+    def __init__(self, *scripts: Script, tls: ssl.SSLContext | None = None, filling: int = 0) -> None:
+        self._tls, self._filling = tls, filling
         self.scripts = list(scripts) or [answers]
         self.seen: list[Seen] = []
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
         self._stop = asyncio.Event()
         self._connections = 0
+        self._writers: set[asyncio.StreamWriter] = set()
         self.port = 0
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"https://localhost:{self.port}" if self._tls else f"http://127.0.0.1:{self.port}"
 
     def script(self, *scripts: Script) -> None:
         self.scripts = list(scripts)
@@ -174,7 +190,7 @@ class UpstreamServer:
             self._loop.close()
 
     async def _serve(self) -> None:
-        server = await asyncio.start_server(self._client, "127.0.0.1", 0, limit=2**26)
+        server = await asyncio.start_server(self._client, "127.0.0.1", 0, limit=2**26, ssl=self._tls)
         self.port = server.sockets[0].getsockname()[1]
         self._ready.set()
         await self._stop.wait()
@@ -183,9 +199,13 @@ class UpstreamServer:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for writer in self._writers:
+            writer.transport.abort()  # over TLS a close waits for the other side's
+        await asyncio.sleep(0.01)
 
     async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._connections += 1
+        self._writers.add(writer)
         number = self._connections
         try:
             while True:
@@ -193,7 +213,7 @@ class UpstreamServer:
                 if seen is None:
                     break
                 self.seen.append(seen)
-                wire = Wire(reader, writer, seen)
+                wire = Wire(reader, writer, seen, self._filling)
                 script = self.scripts.pop(0) if len(self.scripts) > 1 else self.scripts[0]
                 try:
                     await script(wire)
