@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gateway.call import Call
+from gateway.price_package import is_ordinary
 from gateway.prices import PriceBook
+from gateway.view import Backend
 from router.money import cost
-from router.types import Attempt, Candidate, CostState, Decision, Features, Live, Price, Usage, UsageState
+from router.types import Attempt, CostState, Decision, Features, Live, Price, Usage, UsageState
 
 _ORDER: Mapping[CostState, int] = {"known": 0, "measured": 1, "estimated": 2, "unknown": 3}
 _FREE_ERRORS = frozenset({"upstream_unreachable", "upstream_timeout:connect"})
@@ -29,17 +31,22 @@ def price_call(call: Call, live: Live, features: Features, prices: PriceBook, ti
         call.cost_nanousd, call.cost_state = 0, "known"
         return
     price = price_of(call, prices, time)
-    call.cost_nanousd = None if price is None else cost(call.usage, price)
-    call.cost_state = "unknown" if price is None else "known" if state == "provider" else "estimated"
+    amount = None if price is None else cost(call.usage, price)
+    call.cost_nanousd = amount
+    call.cost_state = "unknown" if amount is None else "known" if state == "provider" else "estimated"
 
 
 def price_of(call: Call, prices: PriceBook, time: float) -> Price | None:
     """The price of this very answer: its size and its service tier count."""
-    candidate = call.backend.candidate
-    if call.service_tier in {None, "default", "auto"} and not call.backend.tiered:
+    return _price(call.backend, prices, time, call.usage, call.service_tier)
+
+
+def _price(backend: Backend, prices: PriceBook, time: float, usage: Usage | None, service_tier: str | None) -> Price | None:
+    candidate = backend.candidate
+    if not backend.tiered and time < backend.priced_until and is_ordinary(service_tier):
         return candidate.price
-    size = call.usage.input if call.usage is not None else None
-    return prices.price(candidate.owner, call.backend.provider_kind, candidate.model, time, input_tokens=size, service_tier=call.service_tier)
+    size = usage.input if usage is not None else None
+    return prices.price(candidate.owner, backend.provider_kind, candidate.model, time, input_tokens=size, service_tier=service_tier)
 
 
 def attempt(call: Call) -> Attempt:
@@ -68,19 +75,31 @@ def total(calls: list[Call]) -> tuple[int | None, CostState]:
     return sum(call.cost_nanousd or 0 for call in calls), state
 
 
-def all_hosted(call: Call, first: Candidate | None, decision: Decision) -> int | None:
+def all_hosted(call: Call, first: Backend | None, decision: Decision, prices: PriceBook, time: float) -> int | None:
     """What the first hosted candidate would have cost for the same answer; None without a priced one. Tokens are converted by the learnt ratios."""
-    if first is None or first.price is None or call.usage is None or call.usage_state == "unknown":
+    if first is None or first.candidate.price is None or call.usage is None or call.usage_state == "unknown":
         return None
-    if first.backend == call.name:
+    if first.candidate.backend == call.name:
         return call.cost_nanousd
+    usage = converted(call.usage, call.name, first.candidate.backend, decision)
+    price = _price(first, prices, time, usage, None)
+    return None if price is None else cost(usage, price)
+
+
+def converted(usage: Usage, here: str, there: str, decision: Decision) -> Usage:
+    """The tokens that the answer of `here` would have been at `there`, once both ratios were learnt when it was decided. Caches and reasoning are left out:
+    what another model would have had in its cache, or thought, is not known."""
     states = {live.backend: live for live in decision.live}
-    there, here = states.get(first.backend), states.get(call.name)
+    target, source = states.get(there), states.get(here)
     factor = 1.0
-    if there is not None and here is not None and there.output_tokens is not None and here.output_tokens is not None:
-        factor = here.bytes_per_token / there.bytes_per_token
-    usage = Usage(input=round(call.usage.input * factor), cached=0, output=round(call.usage.output * factor))
-    return cost(usage, first.price)
+    if target is not None and source is not None and target.output_tokens is not None and source.output_tokens is not None:
+        factor = source.bytes_per_token / target.bytes_per_token
+    return Usage(
+        input=round(usage.input * factor),
+        output=round(usage.output * factor),
+        audio_input=round(usage.audio_input * factor),
+        audio_output=round(usage.audio_output * factor),
+    )
 
 
 def _cost_nothing(call: Call) -> bool:

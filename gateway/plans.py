@@ -130,8 +130,9 @@ class _Maker:
             sandbox=provider.sandbox,
         )
         base = str(provider.base_url)
-        tiered = price is not None and large is not None and (price.input, price.output) != (large.input, large.output)
-        return Backend(candidate, (base,), {base: model}, provider_headers(provider), provider_kind=provider.kind, tiered=tiered)
+        tiered = price is not None and large is not None and replace(price, source="") != replace(large, source="")
+        until = self.prices.next_change(name, provider.kind, model, self.now)
+        return Backend(candidate, (base,), {base: model}, provider_headers(provider), provider_kind=provider.kind, tiered=tiered, priced_until=until)
 
     def base(self, name: str) -> Backend:
         usable = [replica for replica in self.facts.replicas.get(name, ()) if replica.healthy]
@@ -205,7 +206,7 @@ def _plan(name: str, route: str | None, backends: tuple[Backend, ...], config: R
         timeouts=config.timeouts if config else TimeoutsConfig(),
         capture=config.capture if config else CaptureConfig(),
         bodies={left.digest: to_dict(left), spent.digest: to_dict(spent)},
-        first_hosted=next((backend.candidate for backend in backends if backend.candidate.kind == "hosted"), None),
+        first_hosted=next((backend for backend in backends if backend.candidate.kind == "hosted"), None),
         hedge=config.hedge if config else None,
         siblings=len({backend.candidate.owner for backend in backends}) < len(backends),
     )

@@ -82,6 +82,9 @@ def _row(run: Run) -> Exchange:
     opportunity = None
     if candidate is not None and candidate.kind == "local" and run.decision is not None:
         opportunity = next((scored.cost_nanousd for scored in run.decision.scored if scored.backend == candidate.backend), None)
+    all_hosted_cost = None
+    if call is not None and run.decision is not None:
+        all_hosted_cost = all_hosted(call, run.plan.first_hosted, run.decision, run.gateway.prices, run.time)
     return Exchange(
         id=run.id,
         time=run.time,
@@ -99,7 +102,7 @@ def _row(run: Run) -> Exchange:
         cost_nanousd=cost,
         cost_state=state,
         opportunity_nanousd=opportunity,
-        all_hosted_nanousd=all_hosted(call, run.plan.first_hosted, run.decision) if call is not None and run.decision is not None else None,
+        all_hosted_nanousd=all_hosted_cost,
         ttft_ms=run.ttft_ms,
         total_ms=(run.ended - run.started) * 1000.0,
         overhead_ms=run.overhead_ms,

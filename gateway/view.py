@@ -16,7 +16,8 @@ from serving.views import AdapterView, ReplicaView, Stages
 class Backend:
     """How a candidate is called. `bases` are the addresses its endpoints hang below (one for a provider, one per usable replica of an engine), `names`
     the model name to send to each; `headers` carry the credentials. `rename` is set where an answer would carry another name than it should.
-    `tiered`: the price depends on the size of the prompt, so the candidate's is that of a small one."""
+    `tiered`: the price depends on the size of the prompt, so the candidate's is that of a small one;
+    `priced_until`: epoch seconds before which that price holds."""
 
     candidate: Candidate
     bases: tuple[str, ...]
@@ -26,6 +27,7 @@ class Backend:
     rename: Rename | None = None
     provider_kind: str = ""
     tiered: bool = False
+    priced_until: float = float("inf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ class RoutePlan:
     timeouts: TimeoutsConfig
     capture: CaptureConfig
     bodies: Mapping[str, Mapping[str, object]]
-    first_hosted: Candidate | None = None
+    first_hosted: Backend | None = None
     hedge: HedgeConfig | None = None
     siblings: bool = False
 

@@ -15,13 +15,45 @@ _PER_TOKENS = 1_000_000
 _MAX_USD_EXPONENT = 12
 
 
-def cost(usage: Usage, price: Price) -> int:
-    """Nano-dollars for one answer. Cached tokens are part of the input; providers that report more cached than input tokens are held to the input."""
+def cost(usage: Usage, price: Price) -> int | None:
+    """Nano-dollars for one answer; None where it has tokens of a kind whose price is unknown. Parts that exceed their whole are held to it.
+
+    Cached tokens, cache writes and audio are taken out of the input and charged at their own price, reasoning and audio out of the output.
+    """
     fresh = max(usage.input, 0)
     cached = min(max(usage.cached, 0), fresh)
     cached_price = price.input if price.cached is None else price.cached
-    exact = (fresh - cached) * price.input + cached * cached_price + max(usage.output, 0) * price.output
+    made = max(usage.output, 0)
+    exact = (fresh - cached) * price.input + cached * cached_price + made * price.output
+    # An ordinary text answer ends here; this runs for every request.
+    if usage.cache_write or usage.audio_input or usage.audio_output or price.reasoning is not None:
+        entering, leaving = _beyond_input(usage, price, fresh, cached, cached_price), _beyond_output(usage, price, made)
+        if entering is None or leaving is None:
+            return None
+        exact += entering + leaving
     return half_even(exact, _PER_TOKENS)
+
+
+def _beyond_input(usage: Usage, price: Price, entered: int, cached: int, cached_price: int) -> int | None:
+    """What cache writes and audio cost more than the text they were counted as; None: unknown."""
+    written = min(max(usage.cache_write, 0), entered - cached)
+    heard = min(max(usage.audio_input, 0), entered)
+    if (written and price.cache_write is None) or (heard and price.audio_input is None):
+        return None
+    write_price, audio_price = price.cache_write or 0, price.audio_input or 0
+    if heard and ((cached and cached_price != price.input) or (written and write_price != price.input)):
+        return None  # how much of the audio was in the cache is not said, and both have prices of their own
+    return (written and written * (write_price - price.input)) + (heard and heard * (audio_price - price.input))
+
+
+def _beyond_output(usage: Usage, price: Price, made: int) -> int | None:
+    """What reasoning and audio cost more than the text they were counted as; None: unknown."""
+    thought = min(max(usage.reasoning, 0), made)
+    spoken = min(max(usage.audio_output, 0), made - thought)
+    if spoken and price.audio_output is None:
+        return None
+    thinking = 0 if price.reasoning is None else thought * (price.reasoning - price.output)
+    return thinking + (0 if price.audio_output is None else spoken * (price.audio_output - price.output))
 
 
 def expected(input_tokens: float, cached_share: float, output_tokens: float, price: Price) -> float:

@@ -71,12 +71,20 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """What one provider charges for one model, nano-dollars per million tokens. `cached` None means: no discount is known, charge `input`."""
+    """What one provider charges for one model, nano-dollars per million tokens.
+
+    `cached` None means: no discount is known, charge `input`; `reasoning` None: as `output`. The others are None where they are unknown, and an answer that
+    has such tokens then has an unknown cost.
+    """
 
     input: int
     output: int
     cached: int | None = None
     source: str = "config"
+    cache_write: int | None = None
+    reasoning: int | None = None
+    audio_input: int | None = None
+    audio_output: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
-"""What must hold between the sections, and of values that a type cannot describe: server, stores, providers, engines, prices, training.
+"""What must hold between the sections, and of values that a type cannot describe: server, stores, providers, engines, training.
 
 Checks see the plain values of the file, not the models: a section with a wrong type must not hide what is wrong in the next. So they take nothing for
-granted and skip what has the wrong shape (the models report that). Routes have a file of their own. Values are shown with `!r`, which hides secrets.
+granted and skip what has the wrong shape (the models report that). Routes and prices have files of their own. Values are shown with `!r`, which hides secrets.
 """
 
 from __future__ import annotations
@@ -53,14 +53,13 @@ def text(data: Mapping[str, object], key: str) -> str | None:
 
 
 def check(data: Mapping[str, object], root: Path) -> Iterator[Finding]:
-    """Everything but the routes. `root` is the directory relative paths are seen from."""
+    """Everything but routes and prices. `root` is the directory relative paths are seen from."""
     yield from _server(data, root)
     yield from _stores(data)
     yield from _providers(data)
     yield from _engines(data, root)
     yield from _names(data)
     yield from _roots(data, root)
-    yield from _prices(data)
     yield from _aliases(data)
 
 
@@ -170,19 +169,6 @@ def _roots(data: Mapping[str, object], root: Path) -> Iterator[Finding]:
     for index, path in enumerate(listing(mapping(data, "adapters"), "import_roots")):
         if isinstance(path, str) and not absolute(path, root).is_dir():
             yield Finding(("adapters", "import_roots", index), f"there is no directory {path!r}: no adapter can be added from it", doubt=True)
-
-
-def _prices(data: Mapping[str, object]) -> Iterator[Finding]:
-    seen: dict[tuple[str, str, str], int] = {}
-    for index, price in enumerate(listing(data, "prices")):
-        section = mapping(price)
-        provider, model = text(section, "provider"), text(section, "model")
-        if provider is not None and provider not in mapping(data, "providers"):
-            yield unknown(("prices", index, "provider"), "provider", provider, mapping(data, "providers"))
-        if provider is not None and model is not None:
-            first = seen.setdefault((provider, model, str(section.get("effective"))), index)
-            if first != index:
-                yield Finding(("prices", index), f"says again what {provider}/{model} costs from the same date (first in prices[{first}]): keep one")
 
 
 def _aliases(data: Mapping[str, object]) -> Iterator[Finding]:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from pydantic import Field, PrivateAttr, SecretStr
 from typing_extensions import override
 
+from gateway.config.prices import PriceOverride
 from gateway.config.section import Section
 from gateway.config.telemetry import TelemetryConfig
 from gateway.config.values import (
@@ -24,7 +25,6 @@ from gateway.config.values import (
     Days,
     FilePath,
     HttpUrl,
-    Instant,
     Margin,
     Millis,
     ModelOrDirectory,
@@ -43,7 +43,7 @@ from gateway.config.values import (
 )
 from router.errors import Problem
 from router.money import parse_usd
-from router.types import Kind, Price, Slo
+from router.types import Kind, Slo
 
 OPENAI_URL = "https://api.openai.com/v1"
 Redaction = Literal["email", "phone", "card"]
@@ -131,23 +131,6 @@ class AdaptersConfig(Section):
     """Where adapter versions may be added from."""
 
     import_roots: tuple[FilePath, ...] = (Path(),)
-
-
-class PriceOverride(Section):
-    """What a provider charges for a model from `effective` (always, when left out) until the next override of the same model."""
-
-    provider: Name
-    model: Name
-    effective: Instant | None = None
-    input_usd_per_m: Usd
-    cached_input_usd_per_m: Usd | None = None
-    output_usd_per_m: Usd
-
-    def to_router(self) -> Price:
-        """The price in nano-dollars per million tokens."""
-        since = "always" if self.effective is None else self.effective.isoformat().removesuffix("T00:00:00+00:00").replace("+00:00", "Z")
-        cached = None if self.cached_input_usd_per_m is None else parse_usd(self.cached_input_usd_per_m)
-        return Price(input=parse_usd(self.input_usd_per_m), output=parse_usd(self.output_usd_per_m), cached=cached, source=f"override {since}")
 
 
 class TrainingConfig(Section):

@@ -111,14 +111,19 @@ def decision(*live: Live) -> Decision:
 def test_what_it_would_have_cost_hosted() -> None:
     """By the first hosted candidate's price; tokens are converted once both ratios are learnt, and nothing is made up before."""
     local = call(replace(HOSTED, backend="local", kind="local", price=None), usage=Usage(100, 0, 10, 0), usage_state="provider")
+    first = call().backend
+
+    def hosted(made: Call, backend: Backend | None, decided: Decision) -> int | None:
+        return all_hosted(made, backend, decided, PRICES, 1.0)
+
     learnt = (Live("one/m", bytes_per_token=4.0, output_tokens=5.0), Live("local", bytes_per_token=2.0, output_tokens=5.0))
-    assert all_hosted(local, HOSTED, decision(*learnt)) == 50 * 1000 + 5 * 2000
-    assert all_hosted(local, HOSTED, decision(learnt[1])) == 100 * 1000 + 10 * 2000
-    assert all_hosted(local, HOSTED, decision(replace(learnt[0], output_tokens=None), learnt[1])) == 120_000
-    assert all_hosted(local, None, decision()) is None
-    assert all_hosted(local, replace(HOSTED, price=None), decision()) is None
-    assert all_hosted(call(usage=None), HOSTED, decision()) is None
-    assert all_hosted(call(usage=Usage(1, 0, 1, 0), usage_state="provider", cost_nanousd=77), HOSTED, decision()) == 77
+    assert hosted(local, first, decision(*learnt)) == 50 * 1000 + 5 * 2000
+    assert hosted(local, first, decision(learnt[1])) == 100 * 1000 + 10 * 2000
+    assert hosted(local, first, decision(replace(learnt[0], output_tokens=None), learnt[1])) == 120_000
+    assert hosted(local, None, decision()) is None
+    assert hosted(local, replace(first, candidate=replace(HOSTED, price=None)), decision()) is None
+    assert hosted(call(usage=None), first, decision()) is None
+    assert hosted(call(usage=Usage(1, 0, 1, 0), usage_state="provider", cost_nanousd=77), first, decision()) == 77
 
 
 @pytest.mark.parametrize(

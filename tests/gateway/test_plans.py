@@ -60,7 +60,7 @@ def test_without_anything_loaded(tmp_path: Path) -> None:
     assert (adapter.adapter, adapter.version, adapter.stage) == ("a", None, Stage.BLOCKED)
     assert base.gpu_hour_nanousd == 2_500_000_000
     assert plan.backends["local"].bases == ()
-    assert plan.first_hosted == hosted
+    assert plan.first_hosted is plan.backends["openai/gpt-4o-mini"]
     assert not plan.sandbox
 
 

@@ -12,8 +12,10 @@ from genai_prices import calc_price
 from genai_prices.data import providers
 from genai_prices.types import ClauseEquals, ConditionalPrice, ModelInfo, ModelPrice, StartDateConstraint, TieredPrices
 
-from gateway.config.models import Config, PriceOverride
-from gateway.prices import PriceBook, _listed, _rates, book, listing
+from gateway.config.models import Config
+from gateway.config.prices import PriceOverride
+from gateway.price_package import KINDS, listed, rates
+from gateway.prices import PriceBook, book
 from router.money import cost
 from router.types import Price, Usage
 
@@ -86,12 +88,13 @@ def test_costs_agree_with_the_package_to_the_nano_dollar() -> None:
     for model in next(p for p in providers if p.id == "openai").models:
         for tokens in (1_000, 300_000):
             price = book.price("openai", "openai", model.id, NOW, input_tokens=tokens)
-            if price is None or "cache writes" in price.source:
+            if price is None:
                 continue
             package = calc_price(
                 PackageUsage(input_tokens=tokens, cache_read_tokens=100, output_tokens=77), model.id, provider_id="openai", genai_request_timestamp=NOW
             )
             ours = cost(Usage(input=tokens, cached=100, output=77), price)
+            assert ours is not None
             assert abs(Decimal(ours) - package.total_price * 10**9) <= Decimal("0.5"), model.id
             compared += 1
     assert compared > 100
@@ -112,10 +115,10 @@ def test_before_the_first_recorded_price_it_is_unknown() -> None:
     info = ModelInfo(
         id="m", match=ClauseEquals("m"), prices=[ConditionalPrice(StartDateConstraint(start), prices=ModelPrice(input_mtok=Decimal(1), output_mtok=Decimal(2)))]
     )
-    assert _listed(info, datetime(2026, 10, 17, 23, 59, tzinfo=UTC), None) is None
-    listed = _listed(info, datetime(2026, 10, 18, tzinfo=UTC), None)
-    assert listed is not None
-    assert listed.input_mtok == 1
+    assert listed(info, datetime(2026, 10, 17, 23, 59, tzinfo=UTC), None) is None
+    found = listed(info, datetime(2026, 10, 18, tzinfo=UTC), None)
+    assert found is not None
+    assert found.input_mtok == 1
 
 
 def test_brackets_are_said_or_applied() -> None:
@@ -148,13 +151,6 @@ def test_service_tiers_are_priced_where_recorded() -> None:
     assert flex.source.endswith(", flex tier")
 
 
-def test_cache_writes_are_named_where_they_are_charged() -> None:
-    """Our usage does not count them, so the source says that they are missing."""
-    price = PriceBook().price("openai", "openai", "gpt-6-sol", NOW, input_tokens=10)
-    assert price is not None
-    assert price.source.endswith(", without cache writes")
-
-
 def test_overrides_win_from_their_day_and_the_latest_wins() -> None:
     """Before the first of them the package answers; order in the file does not matter."""
     book = PriceBook([override("gpt-4o-mini", "2026-06-01", 4), override("gpt-4o-mini", "2026-03-01", 1)])
@@ -167,6 +163,40 @@ def test_overrides_win_from_their_day_and_the_latest_wins() -> None:
     assert at("2026-06-01") == (4_000_000_000, 8_000_000_000, 2_000_000_000)
     latest = book.price("openai", "openai", "gpt-4o-mini", NOW, service_tier="flex", input_tokens=1)
     assert latest == Price(4_000_000_000, 8_000_000_000, 2_000_000_000, "override 2026-06-01")
+
+
+def test_an_override_ends_where_it_says() -> None:
+    """From `until` on the package answers again, or nobody; a tier's own override comes before the general one, and only while it holds."""
+    given = {"provider": "openai", "model": "gpt-4o-mini", "input_usd_per_m": 1, "output_usd_per_m": 1}
+    flex = {**given, "service_tier": "flex", "input_usd_per_m": 7, "effective": "2026-05-01", "until": "2026-07-01"}
+    found = PriceBook([PriceOverride.model_validate(each) for each in ({**given, "effective": "2026-04-01", "until": "2026-06-01"}, flex)])
+
+    def at(day: str, tier: str | None = None) -> int | None:
+        price = found.price("openai", "openai", "gpt-4o-mini", datetime.fromisoformat(day).replace(tzinfo=UTC), service_tier=tier)
+        return None if price is None else price.input
+
+    assert [at(day) for day in ("2026-03-31", "2026-04-01", "2026-05-31T23:59:59", "2026-06-01")] == [150_000_000, 10**9, 10**9, 150_000_000]
+    assert [at(day, "flex") for day in ("2026-04-30", "2026-05-01", "2026-06-30", "2026-07-01")] == [10**9, 7 * 10**9, 7 * 10**9, None]
+    assert found.tiers("openai", "openai", "gpt-4o-mini", datetime(2026, 5, 2, tzinfo=UTC).timestamp()) == ["flex"]
+
+
+def test_the_next_change_is_known() -> None:
+    """The next day a price begins or ends, by overrides and by the package, prices by the hour included; infinity where nothing is recorded."""
+    found = PriceBook([override("gpt-4o", "2026-06-01", 4)], {"d": "https://api.deepseek.com"})
+
+    def after(moment: datetime, model: str = "gpt-4o", provider: str = "openai", kind: str = "openai") -> float:
+        return found.next_change(provider, kind, model, moment.timestamp())
+
+    assert after(datetime(2026, 5, 1, tzinfo=UTC)) == datetime(2026, 6, 1, tzinfo=UTC).timestamp()
+    assert after(datetime(2025, 6, 1, tzinfo=UTC), "o3") == datetime(2025, 6, 10, tzinfo=UTC).timestamp()
+    assert after(datetime(2027, 6, 1, tzinfo=UTC)) == after(NOW, "gpt-99") == float("inf")
+    for hour in range(0, 48, 5):
+        moment = datetime(2026, 11, 23, tzinfo=UTC) + timedelta(hours=hour)
+        change = after(moment, "deepseek-flash", "d", "compatible")
+        assert 0 < change - moment.timestamp() <= 86_400
+        before = found.price("d", "compatible", "deepseek-flash", moment)
+        assert before == found.price("d", "compatible", "deepseek-flash", change - 1)
+        assert before is not None
 
 
 def test_overrides_are_of_one_provider_and_model() -> None:
@@ -205,12 +235,12 @@ def test_every_price_of_the_package_can_be_read() -> None:
     for provider in providers:
         for model in provider.models:
             for step in model.prices if isinstance(model.prices, list) else [model.prices]:
-                rates = _rates(step.prices if isinstance(step, ConditionalPrice) else step)
-                read += rates is not None
-                assert rates is None or all(price >= 0 for _, price in rates.input + rates.output + rates.cached)
+                found = rates(step.prices if isinstance(step, ConditionalPrice) else step, provider.id)
+                read += found is not None
+                assert found is None or all(price is not None and price >= 0 for kind in KINDS for _, price in getattr(found, kind))
     assert read > 500
     tiered = ModelPrice(input_mtok=TieredPrices(Decimal(1), []), output_mtok=Decimal("0.13999999999999999"))
-    assert _rates(tiered) is not None
+    assert rates(tiered) is not None
 
 
 def test_contexts() -> None:
@@ -242,31 +272,6 @@ def test_names_from_clients_do_not_fill_the_memory() -> None:
         book.context_tokens(f"nonsense-{number}", provider="x", kind="compatible")
     assert len(book._models) <= 4096
     assert amounts(book.price("openai", "openai", "gpt-4o", NOW)) == (2_500_000_000, 10_000_000_000, 1_250_000_000)
-
-
-def test_the_models_of_a_configuration_are_listed_once() -> None:
-    """Candidates, listed models and overrides; unknown is null with its state, never a zero."""
-    config = Config.model_validate(
-        {
-            "providers": {"openai": {"models": ["gpt-4o-mini", "gpt-4o"]}, "mine": {"kind": "compatible", "base_url": "http://127.0.0.1:9/v1"}},
-            "engines": {"local": {"model": "a/b"}},
-            "prices": [{"provider": "mine", "model": "big", "input_usd_per_m": 0.5, "output_usd_per_m": 1}],
-            "routes": {"r": {"candidates": [{"provider": "openai", "model": "gpt-4o-mini"}, {"provider": "mine", "model": "small"}, {"engine": "local"}]}},
-        }
-    )
-    found = listing(config, None, NOW.timestamp())
-    rows = found["data"]
-    assert isinstance(rows, list)
-    assert [(r["provider"], r["model"], r["input_usd_per_m"], r["cached_input_usd_per_m"], r["cost_state"]) for r in rows] == [
-        ("openai", "gpt-4o-mini", "0.15", "0.075", "known"),
-        ("mine", "small", None, None, "unknown"),
-        ("openai", "gpt-4o", "2.5", "1.25", "known"),
-        ("mine", "big", "0.5", None, "known"),
-    ]
-    assert (rows[0]["output_nanousd_per_m"], rows[1]["source"], rows[3]["source"]) == (600_000_000, None, "override always")
-    one = listing(config, "gpt-5", NOW.timestamp())["data"]
-    assert isinstance(one, list)
-    assert [(r["provider"], r["cost_state"]) for r in one] == [("openai", "known"), ("mine", "unknown")]
 
 
 def test_the_book_of_a_configuration_knows_addresses() -> None:

@@ -158,7 +158,7 @@ class Past:
         status, outcome = next(((s, o) for share, s, o in _FAILURES if draw < share), (200, Outcome.OK))
         price = 0 if chosen.price is None else cost(usage, chosen.price)
         plan = self.view.routes[made.route]
-        first = plan.first_hosted
+        first = None if plan.first_hosted is None else plan.first_hosted.candidate
         all_hosted = None if first is None or first.price is None else cost(usage, first.price)
         attempt = Attempt(chosen.backend, status, None if status == 200 else outcome.value, at, ttft, total, usage, "provider", price, "known", chosen.kind)
         failed = replace(attempt, status=503, error="overloaded", cost_nanousd=0, usage=Usage(), total_ms=30.0, kind="hosted", backend="openai/gpt-4o")

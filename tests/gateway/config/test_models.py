@@ -14,13 +14,13 @@ from gateway.config.models import (
     Config,
     EngineConfig,
     HedgeConfig,
-    PriceOverride,
     ProviderConfig,
     RouteConfig,
     ServerConfig,
     SloConfig,
     is_loopback,
 )
+from gateway.config.prices import PriceOverride
 from router.types import Price, Slo
 
 

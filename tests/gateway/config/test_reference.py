@@ -69,10 +69,11 @@ def test_every_key_is_there(model: type[BaseModel]) -> None:
 
 
 def test_every_section_is_there() -> None:
-    """No class of models.py is missing from the walk above."""
-    import gateway.config.models as module
+    """No class of models.py and prices.py is missing from the walk above."""
+    from gateway.config import models, prices
 
-    classes = {value for name, value in vars(module).items() if name.endswith(("Config", "Override")) and isinstance(value, type)}
+    named = {**vars(models), **vars(prices)}
+    classes = {value for name, value in named.items() if name.endswith(("Config", "Override", "Step")) and isinstance(value, type)}
     assert classes == {model for _, model, _ in FOUND}
 
 
