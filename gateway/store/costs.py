@@ -1,6 +1,7 @@
-"""What it cost: sums over the ledger by route, backend, key, tag and time. Reads only.
+"""What it cost: sums over the ledger by route, backend, key, tag, adapter and time. Reads only.
 
-Here: the cost report (design 4.3) and the shape of its rows. Not here: percentiles (latencies.py), the GPU bill (gpu.py).
+Here: the cost report (design 4.3) and the shape of its rows. Not here: what is summed (measures.py), where the sums come from (coverage.py),
+percentiles (latencies.py), the GPU bill (gpu.py).
 
 Money is never guessed. A sum covers the rows whose amount is known and is null when it is known of none; next to it stand `unpriced_requests`
 (hosted cost unknown) and `unallocated_requests` (share of the GPU bill unknown, or not yet). `cost_state` is the weakest of the rows.
@@ -9,41 +10,49 @@ saved = all_hosted − hosted − local_amortised, over the rows where all three
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, FromClause, Integer, RowMapping, String, and_, case, cast, func, literal_column, null, or_, select, true
+from sqlalchemy import ColumnElement, Connection, FromClause, bindparam, select
 
-from gateway.store import gpu
+from gateway.store import gpu, measures
+from gateway.store.coverage import cover
+from gateway.store.groups import NAMES, Groups, checked, order
+from gateway.store.measures import Amounts
 from gateway.store.period import Period
-from gateway.store.tables import exchanges
-from router.errors import RequestError
-from router.money import usd
-from router.types import Outcome
+from gateway.store.rollup_tables import MONEY, rollup_tags, rollups
+from gateway.store.tables import TOKEN_COLUMNS, exchanges
+from router.money import half_even, usd
 
-GROUPS = ("route", "backend", "key", "tag", "day", "hour", "quarter_hour", "minute")
-_MONEY = ("hosted", "local_amortised", "local_opportunity", "all_hosted", "saved")
-_MINUTES = {"day": 1440, "hour": 60, "quarter_hour": 15, "minute": 1}
+GROUPS = NAMES
+_ALONE = checked(())
+_FAR = 1e18  # seconds beyond any clock
 
 
 def report(conn: Connection, group_by: Sequence[str], period: Period) -> dict[str, Any]:
     """The cost report as it goes out: a list object whose rows carry the group's keys, with the idle GPU cost and the unpriced requests on top.
 
-    By `tag` a request counts under each of its tags (`name=value`) and under null when it has none, so those rows do not sum to the total. `day` is
-    a date, the finer steps an instant. Raises RequestError for a group that does not exist.
+    By `tag` a request counts under each of its tags (`name=value`) and under null when it has none, so those rows do not sum to the total. `month` and
+    `day` are dates, the finer steps an instant. Raises RequestError for a group that does not exist.
     """
-    groups = _checked(group_by)
-    rows = conn.execute(_query(conn, groups, period)).mappings().all()
-    whole = conn.execute(_query(conn, (), period)).mappings().one()
+    groups = checked(group_by)
+    found = sums(conn, groups, period)
+    if "tag" in groups.names or not groups.names:
+        whole = sums(conn, _ALONE, period).get((), measures.nothing())
+    else:
+        whole = measures.nothing()
+        for amounts in found.values():
+            whole = measures.added(whole, amounts)
+    if not groups.names:
+        found = {(): whole}
     bill = gpu.bill(conn, period)
-    total = _row(whole, ())
+    total = _row(whole)
     return {
         "object": "list",
-        "data": [_row(row, groups) for row in rows],
+        "data": [groups.shown(key) | _row(found[key]) for key in sorted(found, key=order)],
         "has_more": False,
         "next_cursor": None,
-        "group_by": list(groups),
+        "group_by": list(groups.names),
         "total": total,
         "gpu_bill_nanousd": bill.bill_nanousd,
         "gpu_bill_usd": usd(bill.bill_nanousd),
@@ -57,107 +66,99 @@ def report(conn: Connection, group_by: Sequence[str], period: Period) -> dict[st
     }
 
 
-def _checked(group_by: Sequence[str]) -> tuple[str, ...]:
-    groups = tuple(dict.fromkeys(group_by))
-    unknown = [name for name in groups if name not in GROUPS]
-    if unknown:
-        raise RequestError(f"`group_by` has {', '.join(unknown)}; it takes {', '.join(GROUPS)}, separated by commas", param="group_by")
-    if len(_MINUTES.keys() & set(groups)) > 1:
-        raise RequestError(f"`group_by` takes one of {', '.join(_MINUTES)}", param="group_by")
-    return groups
-
-
-def _query(conn: Connection, groups: Sequence[str], period: Period) -> Any:
-    source: FromClause = exchanges
-    tag: ColumnElement[Any] = null()
-    if "tag" in groups:
-        source, tag = _tagged(conn)
-    columns: dict[str, ColumnElement[Any]] = {"route": exchanges.c.route, "backend": exchanges.c.backend, "key": exchanges.c.key_id, "tag": tag}
-    columns |= {name: exchanges.c.minute // minutes for name, minutes in _MINUTES.items()}
-    keys = [columns[name].label(f"group_{name}") for name in groups]
-    query = select(*keys, *_measures()).select_from(source).where(*period.times(exchanges.c.time))
-    if keys:
-        # By name: Postgres would not see that two bound parameters of the same expression are the same.
-        names: list[ColumnElement[Any]] = [literal_column(f"group_{name}") for name in groups]
-        query = query.group_by(*names).order_by(*names)
-    return query
-
-
-def _tagged(conn: Connection) -> tuple[FromClause, ColumnElement[Any]]:
-    """Exchanges with one row for each tag, and the tag as `name=value`."""
-    if conn.dialect.name == "sqlite":
-        tags: Any = func.json_each(exchanges.c.tags).table_valued("key", "value")
-    else:
-        tags = func.json_each_text(exchanges.c.tags).table_valued("key", "value").render_derived().lateral()
-    label = case((tags.c.key.is_(None), None), else_=cast(tags.c.key, String) + "=" + cast(tags.c.value, String))
-    return exchanges.outerjoin(tags, true()), label
-
-
-def _measures() -> list[ColumnElement[Any]]:
-    e = exchanges.c
-    # What is neither local nor cut off has no local cost, whatever the row says of it.
-    maybe_local = or_(e.kind == "local", e.outcome == Outcome.INTERRUPTED.value)
-    opportunity = case((e.opportunity_nanousd.is_not(None), e.opportunity_nanousd), (maybe_local, null()), else_=0)
-    comparable = and_(e.all_hosted_nanousd.is_not(None), e.cost_nanousd.is_not(None), e.amortised_nanousd.is_not(None))
-    saved = case((comparable, e.all_hosted_nanousd - e.cost_nanousd - e.amortised_nanousd))
-    money = zip(_MONEY, (e.cost_nanousd, e.amortised_nanousd, opportunity, e.all_hosted_nanousd, saved), strict=True)
-    sums = [part for name, value in money for part in (func.sum(value).label(name), func.count(value).label(f"{name}_rows"))]
-    tokens = [func.sum(column).label(column.name) for column in (e.input_tokens, e.cached_tokens, e.output_tokens, e.reasoning_tokens)]
-    return [
-        func.count().label("requests"),
-        _count(e.outcome == Outcome.INTERRUPTED.value).label("interrupted"),
-        _count(e.outcome == Outcome.OK.value).label("ok"),
-        _count(e.kind == "local").label("local"),
-        _count(e.cost_state == "estimated").label("estimated"),
-        _count(e.cost_state == "measured").label("measured"),
-        _count(e.sandbox).label("sandbox"),
-        *tokens,
-        *sums,
+def sums(conn: Connection, groups: Groups, period: Period) -> dict[tuple[Any, ...], Amounts]:
+    """The measures (in the order of measures.NAMES) of each group that has rows in the period."""
+    found: dict[tuple[Any, ...], Amounts] = {}
+    parts = cover(conn, period, groups.coarsest)
+    key, wide = groups.key(), len(groups.columns) + (groups.minutes is not None)
+    rolled, plain = _of_rollups(groups), _of_rows(conn, groups)
+    queries: list[tuple[Any, dict[str, float]]] = [
+        (rolled, {"step": step, "first": first, "end": end}) for step, spans in parts.units.items() for first, end in spans
     ]
+    queries += [(plain, {"first": _or(part.since, -_FAR), "end": _or(part.until, _FAR)}) for part in parts.rows]
+    for query, values in queries:
+        for row in conn.execute(query, values):
+            group, amounts = key(row[:wide]), measures.whole(row[wide:])
+            if amounts[0]:
+                found[group] = measures.added(found[group], amounts) if group in found else amounts
+    return found
 
 
-def _count(condition: ColumnElement[bool]) -> ColumnElement[Any]:
-    return func.coalesce(func.sum(cast(case((condition, 1), else_=0), Integer)), 0)
+def _of_rollups(groups: Groups) -> Any:
+    """The sums of roll-ups of `step` minutes from `first` to before `end`. Made once for many ranges: it takes longer than running it."""
+    table = rollup_tags if "tag" in groups.columns else rollups
+    t = table.c
+    query = select(*_keys(groups, {name: t[name] for name in groups.columns}, t.start), *measures.of_rollups(table))
+    return _grouped(query.where(t.step == bindparam("step"), t.start >= bindparam("first"), t.start < bindparam("end")), groups)
 
 
-def _row(row: RowMapping, groups: Sequence[str]) -> dict[str, Any]:
-    requests = row["requests"]
-    shaped: dict[str, Any] = {name: _key(name, row[f"group_{name}"]) for name in groups}
-    shaped |= {"requests": requests, "ok_requests": int(row["ok"]), "local_requests": int(row["local"])}
-    for name in ("input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens"):
-        shaped[name] = _sum(row[name], requests)
-    for name in _MONEY:
-        amount = _sum(row[name], requests)
-        shaped |= {f"{name}_nanousd": amount, f"{name}_usd": usd(amount)}
-    unpriced = requests - row["hosted_rows"]
+def _of_rows(conn: Connection, groups: Groups) -> Any:
+    """The sums of rows from the second `first` to before `end`."""
+    source: FromClause = exchanges
+    columns: dict[str, ColumnElement[Any]] = dict(exchanges.c.items())
+    if "tag" in groups.columns:
+        source, columns["tag"] = measures.tagged(conn.dialect.name)
+    query = select(*_keys(groups, columns, exchanges.c.minute), *measures.of_rows()).select_from(source)
+    return _grouped(query.where(exchanges.c.time >= bindparam("first"), exchanges.c.time < bindparam("end")), groups)
+
+
+def _or(value: float | None, otherwise: float) -> float:
+    return otherwise if value is None else value
+
+
+def _keys(groups: Groups, columns: Mapping[str, ColumnElement[Any]], minute: ColumnElement[Any]) -> list[ColumnElement[Any]]:
+    keys: list[ColumnElement[Any]] = [columns[name].label(f"group_{name}") for name in groups.columns]
+    return keys if groups.minutes is None else [*keys, (minute // groups.minutes).label("group_step")]
+
+
+def _grouped(query: Any, groups: Groups) -> Any:
+    names = [f"group_{name}" for name in groups.columns] + ([] if groups.minutes is None else ["group_step"])
+    return query.group_by(*measures.by_name(names)) if names else query
+
+
+def _row(amounts: Amounts) -> dict[str, Any]:
+    """A row of the report. A sum of nothing is 0, a sum of unknowns is unknown."""
+    m: dict[str, Any] = dict(zip(measures.NAMES, amounts, strict=True))
+    requests = m["requests"]
+    empty = None if requests else 0
+    shaped: dict[str, Any] = {"requests": requests, "ok_requests": m["ok"], "local_requests": m["local"]}
+    # Whose fault it was is told apart: what clients did wrong or gave up is not an error of the service.
     shaped |= {
-        "cost_state": _state(row, unpriced),
-        "unpriced_requests": unpriced,
-        "unallocated_requests": requests - row["local_amortised_rows"],
-        "comparable_requests": row["saved_rows"],
-        "interrupted_requests": int(row["interrupted"]),
-        "sandbox": bool(row["sandbox"]),
+        "error_requests": m["upstream_error"] + m["timeout"] + m["refused"] + m["interrupted"],
+        "refused_requests": m["refused"],
+        "client_error_requests": m["client_error"],
+        "client_gone_requests": m["client_gone"],
+        "fallback_requests": m["fallbacks"],
     }
-    return shaped
+    shaped |= {name: empty if m[name] is None else m[name] for name in TOKEN_COLUMNS}
+    for name in MONEY:
+        amount = empty if m[f"{name}_nanousd"] is None else m[f"{name}_nanousd"]
+        shaped |= {f"{name}_nanousd": amount, f"{name}_usd": usd(amount)}
+    unpriced = requests - m["hosted_rows"]
+    per_1k = _per_1k(m)
+    return shaped | {
+        "cost_per_1k_requests_nanousd": per_1k,
+        "cost_per_1k_requests_usd": usd(per_1k),
+        "cost_state": _state(m, unpriced),
+        "unpriced_requests": unpriced,
+        "unallocated_requests": requests - m["local_amortised_rows"],
+        "comparable_requests": m["saved_rows"],
+        "interrupted_requests": m["interrupted"],
+        "sandbox": bool(m["sandbox"]),
+    }
 
 
-def _sum(value: Any, requests: int) -> int | None:
-    """A sum of nothing is 0, a sum of unknowns is unknown. (Postgres sums big integers as decimals.)"""
-    if value is None:
-        return None if requests else 0
-    return int(value)
+def _per_1k(m: Mapping[str, Any]) -> int | None:
+    """Hosted cost and GPU share of a thousand requests, over those where each is known; null where one is known of none."""
+    hosted, local = m["hosted_rows"], m["local_amortised_rows"]
+    if not hosted or not local:
+        return None
+    return half_even(1000 * (m["hosted_nanousd"] * local + m["local_amortised_nanousd"] * hosted), hosted * local)
 
 
-def _state(row: RowMapping, unpriced: int) -> str:
+def _state(m: Mapping[str, Any], unpriced: int) -> str:
     if unpriced:
         return "unknown"
-    if row["estimated"]:
+    if m["estimated"]:
         return "estimated"
-    return "measured" if row["measured"] else "known"
-
-
-def _key(name: str, value: Any) -> Any:
-    if name not in _MINUTES:
-        return value
-    moment = datetime.fromtimestamp(value * _MINUTES[name] * 60, UTC)
-    return moment.date().isoformat() if name == "day" else moment.isoformat().replace("+00:00", "Z")
+    return "measured" if m["measured"] else "known"

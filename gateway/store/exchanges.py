@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, Row, Select, bindparam, delete, func, select, tuple_, update
 
-from gateway.store import bulk
+from gateway.store import bulk, rollups
 from gateway.store.period import ALWAYS, Period
 from gateway.store.tables import TOKEN_COLUMNS, attempts, exchanges
 from router.errors import RequestError
@@ -60,6 +60,7 @@ def insert(conn: Connection, items: Sequence[Exchange]) -> None:
     """Store settled exchanges with their attempts; one that is there already stays as it is."""
     bulk.insert_new(conn, exchanges, [_row(item) for item in items])
     bulk.insert_new(conn, attempts, [_attempt_row(item.id, n, attempt) for item in items for n, attempt in enumerate(item.attempts)])
+    rollups.touch(conn, {int(item.time // 60) for item in items})
 
 
 def interrupted(exchange_id: str, time: float, route: str | None, endpoint: str, key_id: str | None) -> Exchange:
@@ -119,6 +120,10 @@ def set_amortised(conn: Connection, amounts: Mapping[str, int | None]) -> None:
     if amounts:
         statement = update(exchanges).where(exchanges.c.id == bindparam("exchange")).values(amortised_nanousd=bindparam("amount"))
         conn.execute(statement, [{"exchange": key, "amount": amount} for key, amount in amounts.items()])
+        minutes: set[int] = set()
+        for some in bulk.chunks(list(amounts)):
+            minutes.update(conn.execute(select(exchanges.c.minute).distinct().where(exchanges.c.id.in_(some))).scalars())
+        rollups.touch(conn, minutes)
 
 
 def amortised(conn: Connection, ids: Collection[str]) -> dict[str, int]:
@@ -184,8 +189,13 @@ def _row(e: Exchange) -> tuple[Any, ...]:
         *_tokens(e.usage, e.usage_state),
         *(e.usage_state, e.cost_nanousd, e.cost_state, e.opportunity_nanousd, e.all_hosted_nanousd, amortised),
         *(e.ttft_ms, None if e.outcome is Outcome.INTERRUPTED else e.total_ms, e.overhead_ms),
-        *(e.reason, e.decision_id, e.sandbox, e.prompt_bytes, e.trace, e.finish_reason),
+        *(e.reason, e.decision_id, e.sandbox, e.prompt_bytes, e.trace, e.finish_reason, _failed(e.attempts)),
     )
+
+
+def _failed(calls: Sequence[Attempt]) -> int:
+    """How many attempts failed before the last. One that lost a race has not failed."""
+    return sum(call.error not in {None, "hedge_lost"} for call in calls[:-1])
 
 
 def _attempt_row(exchange_id: str, position: int, a: Attempt) -> tuple[Any, ...]:

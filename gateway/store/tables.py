@@ -56,6 +56,8 @@ exchanges = Table(
     Column("prompt_bytes", BigInteger, nullable=False),
     Column("trace", String),
     Column("finish_reason", String),
+    # Attempts that failed before the last one; with the outcome `ok`: it was answered by a fallback.
+    Column("failed_attempts", Integer, nullable=False, server_default="0"),
     Index("ix_exchanges_time", "time", "id"),
     Index("ix_exchanges_route_time", "route", "time"),
     Index("ix_exchanges_key_id_time", "key_id", "time"),
