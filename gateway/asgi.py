@@ -27,15 +27,11 @@ class ClientGone(Exception):
 class Line(Protocol):
     """A client's end of a request, without a task or a wait in between."""
 
-    @property
-    def clear(self) -> bool:
-        """Whether the client is there and takes what it is sent."""
-
     def watch(self, left: Callable[[], None] | None) -> None:
         """Call `left` once when the client leaves before its answer is whole; None: nobody asks any more. The body must have been read."""
 
-    def push(self, body: bytes) -> None:
-        """A piece of the body of a begun answer, written now. Only while it is `clear`."""
+    def push(self, body: bytes) -> bool:
+        """A piece of the body of a begun answer, not an empty one, written now. False: it was not, for the client takes nothing now, or has left."""
 
 
 @dataclass(frozen=True, slots=True)

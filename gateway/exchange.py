@@ -34,7 +34,7 @@ async def serve(gateway: Gateway, endpoint: Endpoint, request: Request) -> None:
     try:
         guard = Guard(request.receive, run.plan.timeouts.total_ms, request.line)
         try:
-            await _answer(run, guard, request.send)
+            await _answer(run, guard, request)
         except ClientGone:
             run.outcome, run.status = Outcome.CLIENT_GONE, run.status or CLIENT_GONE_STATUS
         except asyncio.CancelledError:
@@ -54,15 +54,15 @@ async def serve(gateway: Gateway, endpoint: Endpoint, request: Request) -> None:
         gateway.admission.leave()
 
 
-async def _answer(run: Run, guard: Guard, send: Send) -> None:
+async def _answer(run: Run, guard: Guard, request: Request) -> None:
     _decide(run)
     call = await _first_that_answers(run, guard)
     if call.meter is not None:
-        await send_stream(run, call, guard, send)
+        await send_stream(run, call, guard, request)
         judge(run, call, None if call.error is None else UpstreamError("", code=call.error))
     else:
         end(run, call)
-        await send_whole(run, call, guard, send)
+        await send_whole(run, call, guard, request.send)
 
 
 def _decide(run: Run) -> None:

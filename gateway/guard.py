@@ -46,6 +46,12 @@ class Guard:
         """From now on `phase` must pass within so many milliseconds, and never later than the total."""
         self._arm(phase, self._loop.time() + within_ms / 1000.0)
 
+    def extend(self, within_ms: float) -> None:
+        """What is waited for has been there and is waited for again, for so many milliseconds from now: at least as long as before."""
+        self._deadline = self._loop.time() + within_ms / 1000.0
+        if self._deadline >= self._total:
+            self.relax()
+
     def relax(self) -> None:
         """Nothing but the total is waited for (the client is being written to)."""
         self._deadline, self._phase = self._total, "total"

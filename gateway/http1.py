@@ -25,7 +25,7 @@ _EMPTY: Mapping[str, str] = {}
 class Answer:
     """What an upstream sent, as it comes. `close` at any time ends the call and with it the work upstream; a fully received answer keeps its connection."""
 
-    __slots__ = ("_chunks", "_connection", "_ended", "_error", "_inflate", "_unread", "_waiter", "_who", "headers", "status", "touched")
+    __slots__ = ("_chunks", "_connection", "_ended", "_error", "_inflate", "_tap", "_unread", "_waiter", "_who", "headers", "status", "touched")
 
     def __init__(self, connection: Connection, who: str) -> None:
         self._connection: Connection | None = connection
@@ -36,6 +36,7 @@ class Answer:
         self._ended = False
         self._error: UpstreamError | None = None
         self._inflate: zlib._Decompress | None = None
+        self._tap: Callable[[bytes], bool] | None = None
         self.status = 0
         self.headers: Mapping[str, str] = _EMPTY
         self.touched = False
@@ -63,6 +64,16 @@ class Answer:
                 return b""
             else:
                 await self._wait()
+
+    async def pour(self, tap: Callable[[bytes], bool]) -> None:
+        """Hand each piece to `tap` in the very moment it comes, until it says False. What `read` has for the caller next, an end or an error, ends it too."""
+        if self._chunks or self._ended or self._error is not None or self._inflate is not None:
+            return
+        self._tap = tap
+        try:
+            await self._wait()
+        finally:
+            self._tap = None
 
     async def body(self, limit: int) -> bytes:
         """All of it. UpstreamError when it is longer than `limit` bytes or breaks off."""
@@ -96,8 +107,23 @@ class Answer:
         """More of the body. True when enough waits already."""
         self._chunks.append(data)
         self._unread += len(data)
-        self._wake()
+        if self._tap is None:
+            self._wake()
         return self._unread > _MOST_UNREAD
+
+    def came(self) -> None:
+        """What was read last is parsed: hand it on, where it is poured."""
+        tap, chunks = self._tap, self._chunks
+        if tap is None or not chunks:
+            return
+        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        chunks.clear()
+        if self._unread > _MOST_UNREAD and self._connection is not None:
+            self._connection.resume()
+        self._unread = 0
+        if not tap(data):
+            self._tap = None
+            self._wake()
 
     def end(self) -> None:
         """All of it is here."""
@@ -211,6 +237,7 @@ class Connection(asyncio.Protocol):
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._give_up("sent something that is not HTTP")
             return
+        answer.came()
         if self._answer is None:
             self._end()
         elif not answer.status:

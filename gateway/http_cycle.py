@@ -127,11 +127,6 @@ class Cycle:
             await self._event.wait()
         return {"type": "http.disconnect", "late": self.late and not self.disconnected}
 
-    @property
-    def clear(self) -> bool:
-        """Whether the client is there and takes what it is sent."""
-        return not (self._connection.write_paused or self.disconnected)
-
     def watch(self, left: Callable[[], None] | None) -> None:
         """Call `left` when the client leaves; None: nobody asks any more. Reads on, for how else would it be seen that the client left."""
         self._gone = left
@@ -140,9 +135,16 @@ class Cycle:
             if self.disconnected:
                 self._connection.loop.call_soon(left)
 
-    def push(self, body: bytes) -> None:
-        """A piece of the body, written now: for a begun answer, while the client is `clear`."""
-        self._write(body, more=True)
+    def push(self, body: bytes) -> bool:
+        """A piece of the body of a begun answer, written now. False: it was not, for the client takes nothing now, or has left."""
+        connection = self._connection
+        if connection.write_paused or self.disconnected:
+            return False
+        if self._chunked and not self._head and len(body) <= _JOINED:
+            connection.transport.write(b"%x\r\n%b\r\n" % (len(body), body))
+        else:
+            self._write(body, more=True)
+        return True
 
     def _take(self) -> Message:
         body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)

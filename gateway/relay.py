@@ -8,7 +8,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from gateway.answer import head
-from gateway.asgi import ClientGone, Send, answer, send_body, send_start
+from gateway.asgi import ClientGone, Line, Request, Send, answer, send_body, send_start
 from gateway.pace import Pace
 from gateway.settle import live_of
 from gateway.sse import Meter
@@ -37,7 +37,7 @@ async def send_whole(run: Run, call: Call, guard: Guard, send: Send) -> None:
     await answer(send, run.status, headers, call.held)
 
 
-async def send_stream(run: Run, call: Call, guard: Guard, send: Send) -> None:
+async def send_stream(run: Run, call: Call, guard: Guard, request: Request) -> None:
     """The events as they arrive. Ends with `[DONE]` where the answer is whole, else with an error event and the outcome `upstream_error`."""
     upstream, meter = call.answer, call.meter
     if upstream is None or meter is None:
@@ -45,8 +45,8 @@ async def send_stream(run: Run, call: Call, guard: Guard, send: Send) -> None:
     headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"), *head(run)]
     run.ttft_ms = run.elapsed_ms
     run.status, run.head_sent = 200, True
-    await send_start(send, 200, headers)
-    out, failure = await _pump(run, call, guard, send)
+    await send_start(request.send, 200, headers)
+    out, failure = await _pump(run, call, guard, request)
     if meter.complete:
         run.outcome = Outcome.OK
     else:
@@ -55,28 +55,60 @@ async def send_stream(run: Run, call: Call, guard: Guard, send: Send) -> None:
         said = failure.message.removeprefix(f"{call.name} ") if failure is not None else meter.error or "the stream ended before the answer did"
         out += meter.broken(f"{call.name} broke off its answer: {said}. What came so far is incomplete.")
     guard.stop()
-    await send_body(send, out, more=False)
+    await send_body(request.send, out, more=False)
     if meter.complete:
         await _drain(upstream)
 
 
-async def _pump(run: Run, call: Call, guard: Guard, send: Send) -> tuple[bytes, UpstreamError | None]:
+class _Hose:
+    """Hands on what comes from the upstream's connection straight to the client's, as long as neither has to be waited for. `rest` is what then is left."""
+
+    __slots__ = ("_guard", "_idle_ms", "_line", "_meter", "rest")
+
+    def __init__(self, line: Line, meter: Meter, guard: Guard, idle_ms: float) -> None:
+        self._line, self._meter, self._guard, self._idle_ms = line, meter, guard, idle_ms
+        self.rest = b""
+
+    def take(self, data: bytes) -> bool:
+        """A piece as it came, for `Answer.pour`."""
+        meter = self._meter
+        out = meter.feed(data)
+        if meter.done or meter.error is not None or (out and not self._line.push(out)):
+            self.rest = out
+            return False
+        if meter.complete:
+            _expect(self._guard, meter, self._idle_ms, None)
+        else:
+            self._guard.extend(self._idle_ms)
+        return True
+
+
+async def _pump(run: Run, call: Call, guard: Guard, request: Request) -> tuple[bytes, UpstreamError | None]:
     """Relay until the upstream has nothing more. Returns the last bytes, not sent yet, and what went wrong."""
     upstream, meter = call.answer, call.meter
     assert upstream is not None and meter is not None  # noqa: S101, PT018 - checked by the caller; for the type checker
     out, idle_ms, floor = call.held, run.plan.timeouts.idle_ms, run.plan.timeouts.min_tokens_per_s
     call.held = b""
     pace = None if floor is None else Pace(floor, live_of(run, call.name).bytes_per_token, meter.output_bytes)
+    # a stream whose pace is measured goes the longer way
+    hose = None if request.line is None or pace is not None else _Hose(request.line, meter, guard, idle_ms)
     try:
         while not meter.done:
             if out:
-                await send_body(send, out, more=True)
+                await send_body(request.send, out, more=True)
                 out = b""
             _expect(guard, meter, idle_ms, pace)
+            if hose is not None:
+                await upstream.pour(hose.take)
+                out, hose.rest = hose.rest, b""
+                if meter.error is not None:
+                    break
+                if out or meter.done:
+                    guard.relax()
+                    continue
             asked = perf_counter()
             data = await upstream.read()
             waited_s = perf_counter() - asked
-            run.upstream_s += waited_s
             guard.relax()
             out = meter.feed(data) if data else meter.end()
             if pace is not None:
@@ -86,7 +118,7 @@ async def _pump(run: Run, call: Call, guard: Guard, send: Send) -> tuple[bytes, 
     except UpstreamError as error:
         return out + meter.end(), error
     except asyncio.CancelledError:
-        last = _timed_out(guard, call, meter)
+        last = (hose.rest if hose is not None else b"") + _timed_out(guard, call, meter)
         said = f"fewer than {floor:g} tokens a second came" if guard.reason == "throughput" else f"nothing came for {idle_ms:.0f} ms"
         return out + last, UpstreamError(said, code=f"upstream_timeout:{guard.reason}")
     return out, None

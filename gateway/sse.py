@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 import orjson
 
+from gateway.sse_frame import Frame, frame_of
 from gateway.transcript import Rename, Transcript
 from gateway.usage import usage_of
 from router.types import Usage
@@ -23,6 +24,8 @@ MAX_EVENT_BYTES = 16 * 1024 * 1024
 _EVENT_END = re.compile(rb"(?:\r\n|\n|\r(?=[^\n])){2}")
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _NULL_USAGE = re.compile(rb',\s*"usage"\s*:\s*null')
+# So many events are looked at for what stays the same; a provider that puts something new into each has no such thing.
+_LOOKS = 4
 _SILENT_DELTA_KEYS = frozenset({"role", "content", "refusal", "tool_calls", "function_call", "audio", "reasoning_content", "reasoning"})
 
 
@@ -30,7 +33,7 @@ class Meter:
     """Watches one stream. Read the attributes at any time; `feed` and `end` return what may be relayed."""
 
     __slots__ = (
-        *("_buffer", "_finished", "_hide_usage", "_kept", "_rename", "_scan", "_seen"),
+        *("_buffer", "_finished", "_frame", "_hide_usage", "_kept", "_looks", "_rename", "_scan", "_seen", "_whole"),
         *("done", "error", "events", "finish_reason", "output_bytes", "service_tier", "started", "usage"),
     )
 
@@ -42,6 +45,9 @@ class Meter:
         self._kept: Transcript | None = Transcript() if keep_text else None
         self._seen: set[int] = set()
         self._finished: set[int] = set()
+        self._whole = False
+        self._frame: Frame | None = None
+        self._looks = _LOOKS if type(self) is Meter else 0  # other meters make something else of each event
         self.started = False
         self.done = False
         self.events = 0
@@ -65,15 +71,15 @@ class Meter:
         """Take what was read and return the whole events to relay now. After `[DONE]` or an error nothing more comes out."""
         if self._over():
             return b""
+        if not self._buffer and self._frame is not None and (framed := self._framed(self._frame, data)) is not None:
+            return framed
         buffer = self._buffer + data if self._buffer else data
         out: list[bytes] = []
-        begin = 0
-        found = _EVENT_END.search(buffer, self._scan)
-        while found is not None and not self._over():
-            kept = self._event(buffer[begin : found.end()])
-            out.append(kept)
-            begin = found.end()
-            found = _EVENT_END.search(buffer, begin)
+        begin, plain = 0, b"\r" not in buffer
+        end = _event_end(buffer, self._scan, plain)
+        while end > 0 and not self._over():
+            out.append(self._event(buffer[begin:end]))
+            begin, end = end, _event_end(buffer, end, plain)
         self._buffer = buffer[begin:]
         # the last three bytes may be the beginning of an event's end
         self._scan = max(0, len(self._buffer) - 3)
@@ -108,11 +114,20 @@ class Meter:
     def _over(self) -> bool:
         return self.done or self.error is not None
 
-    @property
-    def _whole(self) -> bool:
-        return bool(self._finished) and self._seen <= self._finished
+    def _framed(self, frame: Frame, event: bytes) -> bytes | None:
+        """As `_event`, where the event differs in nothing but its text from others that were parsed; else None."""
+        text = frame.text(event)
+        if text is None:
+            return None
+        self.events += 1
+        self.output_bytes += len(text)
+        if self._kept is not None:
+            self._kept.add(text.decode("ascii"), None)
+        return frame.kept_before + text + frame.kept_after
 
     def _event(self, event: bytes) -> bytes:
+        if self._frame is not None and (framed := self._framed(self._frame, event)) is not None:
+            return framed
         self.events += 1
         payload = payload_of(event)
         if payload is None:
@@ -132,6 +147,9 @@ class Meter:
         if failure:
             self.error = message_of(failure)
             return b""
+        if self._looks and self.started:
+            self._looks -= 1
+            self._frame = frame_of(event, chunk, self._edited) or self._frame
         return self._chunk(event, chunk)
 
     def _chunk(self, event: bytes, chunk: dict[str, object]) -> bytes:
@@ -139,8 +157,8 @@ class Meter:
         if usage is not None:
             self.usage = usage
         tier = chunk.get("service_tier")
-        if isinstance(tier, str):
-            self.service_tier = tier
+        if isinstance(tier, str) and tier != self.service_tier:
+            self.service_tier, self._frame = tier, None
         choices = chunk.get("choices")
         if not isinstance(choices, list) or not choices:
             # usage-only chunk of `stream_options.include_usage`; anything else without choices (content filter results) is passed on
@@ -178,6 +196,17 @@ class Meter:
             self._finished.add(index)
             if index == 0 or self.finish_reason is None:
                 self.finish_reason = str(finish)
+        if self._finished:
+            self._whole = self._seen <= self._finished
+
+
+def _event_end(buffer: bytes, begin: int, plain: bool) -> int:
+    """Where the first event that ends after `begin` ends; 0: none does. `plain`: there is no CR in it, as nearly always."""
+    if plain:
+        found_at = buffer.find(b"\n\n", begin)
+        return found_at + 2 if found_at >= 0 else 0
+    found = _EVENT_END.search(buffer, begin)
+    return found.end() if found is not None else 0
 
 
 def error_event(message: str) -> bytes:

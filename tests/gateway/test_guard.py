@@ -81,15 +81,13 @@ async def test_a_client_that_leaves() -> None:
 class Held:
     """A client whose server calls when it leaves."""
 
-    clear = True
-
     def __init__(self) -> None:
         self.left: Callable[[], None] | None = None
 
     def watch(self, left: Callable[[], None] | None) -> None:
         self.left = left
 
-    def push(self, body: bytes) -> None:
+    def push(self, body: bytes) -> bool:
         raise AssertionError("a guard sends nothing")
 
 

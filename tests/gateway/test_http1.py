@@ -249,6 +249,48 @@ async def test_nobody_reads() -> None:
     assert world.transport.reading
 
 
+async def test_what_is_poured_does_not_wait() -> None:
+    """Each piece is handed on when it comes, all of one read together, until it is enough; the next, and the end, are there for who reads."""
+    world, seen = World(), list[bytes]()
+    answer = world.ask()
+    world.receive(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n")
+    await answer.pour(lambda data: seen.append(data) or True)
+    assert (await answer.read(), seen) == (b"a", [])
+    pouring = asyncio.create_task(answer.pour(lambda data: seen.append(data) or data != b"d"))
+    await asyncio.sleep(0)
+    world.receive(b"1\r\nb\r\n1\r\nc\r\n")
+    assert seen == [b"bc"]
+    world.receive(b"%x\r\n%b\r\n" % (400_000, b"x" * 400_000))
+    assert (len(seen[1]), world.transport.reading) == (400_000, True)
+    world.receive(b"1\r\nd\r\n1\r\n")
+    world.receive(b"e\r\n0\r\n\r\n")
+    await pouring
+    assert seen[2:] == [b"d"]
+    assert [await answer.read(), await answer.read()] == [b"e", b""]
+    await answer.pour(seen.append)
+    assert world.events == ["free"]
+
+
+@pytest.mark.parametrize("broken", [False, True])
+async def test_pouring_ends_with_the_answer(broken: bool) -> None:
+    """An end and an error end it; `read` says which it was."""
+    world, seen = World(), list[bytes]()
+    answer = world.ask()
+    world.receive(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n")
+    pouring = asyncio.create_task(answer.pour(lambda data: seen.append(data) or True))
+    await asyncio.sleep(0)
+    world.receive(b"a" if broken else b"ab")
+    if broken:
+        world.transport.end()
+    await pouring
+    assert seen == [b"a" if broken else b"ab"]
+    if broken:
+        with pytest.raises(UpstreamError):
+            await answer.read()
+    else:
+        assert await answer.read() == b""
+
+
 async def test_closing() -> None:
     """Early it cuts the connection; late, and twice, it does nothing to the next one's."""
     world = World()

@@ -12,7 +12,7 @@ from typing import Any, cast
 import pytest
 import uvicorn
 
-from gateway.asgi import App, Message, Receive, Scope, Send
+from gateway.asgi import LINE, App, Message, Receive, Scope, Send
 from gateway.http_edge import Bounds, Edge
 from gateway.http_server import protocol
 
@@ -130,6 +130,51 @@ async def test_a_head_does_not_wait_for_its_body() -> None:
         assert b"200 OK" in await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20)
         go.set()
         assert b"late" in await asyncio.wait_for(reader.read(), 20)
+
+
+async def test_what_is_pushed() -> None:
+    """It is written as if it had been sent: in chunks, with a head that still waits, in one piece where it is large, or counted against a length."""
+
+    def pushes(head: Message, *bodies: bytes) -> App:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await send(head)
+            assert all(scope[LINE].push(body) for body in bodies)
+            await send(piece(b"."))
+
+        return app
+
+    assert (await said(pushes(start(), b"ab", b"c"))).endswith(b"close\r\n\r\n2\r\nab\r\n1\r\nc\r\n1\r\n.\r\n0\r\n\r\n")
+    assert (await said(pushes(start(content_length="4"), b"ab", b"c"))).endswith(b"\r\n\r\nabc.")
+    assert b"x" * 100_000 in await said(pushes(start(), b"a", b"x" * 100_000))
+
+
+async def test_nothing_is_pushed_to_who_does_not_take_it() -> None:
+    """A client that reads nothing stops it after a bound, one that left at once; who watches is told once that it left, also when that was before."""
+    left, again = asyncio.Event(), asyncio.Event()
+    pushed = 0
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        nonlocal pushed
+        line = scope[LINE]
+        await receive()
+        line.watch(left.set)
+        await send(start())
+        while line.push(b"z" * 100_000):
+            pushed += 1
+        await left.wait()
+        assert not line.push(b"z")
+        line.watch(again.set)
+        await again.wait()
+        line.watch(None)
+
+    async with serving(app) as (_, writer):
+        writer.write(LAST)
+        async with asyncio.timeout(20):
+            while not pushed:
+                await asyncio.sleep(0.01)
+        writer.transport.abort()
+        await asyncio.wait_for(again.wait(), 20)
+    assert 0 < pushed < 500
 
 
 async def test_a_slow_reader_slows_the_sender() -> None:
