@@ -1,4 +1,4 @@
-"""The controller process: engines and their adapters, the spool into the database, GPU minutes, batches, retention: what is done once per installation.
+"""The controller process: engines, adapters, the spool into the database, GPU minutes, roll-ups, batches, retention: what is done once per installation.
 
 Public: `run(config)` (until SIGTERM or SIGINT; SIGHUP reads the configuration again), `main(config) -> int` for a process of its own.
 Each duty is a loop of its own: one that fails is logged and tried again, the others go on. Ending it drains the engines and brings in the last records.
@@ -24,7 +24,7 @@ from gateway.engine_specs import adapter_routes, launches, replica_specs
 from gateway.files import sweep as files
 from gateway.metric_files import EVERY_S
 from gateway.reload import reread
-from gateway.store import gpu, retention
+from gateway.store import gpu, retention, rollups
 from gateway.store.ingest import Ingester
 from gateway.telemetry.traces import Traces
 from router.errors import ConfigError
@@ -42,6 +42,7 @@ RECONCILE_S = 0.25
 INGEST_S = 0.1
 RECOVER_S = 1.0
 BOOKS_S = 2.0
+ROLLUPS_S = 2.0
 RETENTION_S = 3600.0
 BATCHES_S = 0.5
 
@@ -111,7 +112,12 @@ class Controller:
             Loop("batches", self._batches.once, BATCHES_S),
             Loop("retention", self._forget, RETENTION_S),
         )
-        to_the_end = (Loop("the ledger", self._ingest, INGEST_S), Loop("GPU minutes", self._book, BOOKS_S), Loop("metrics", self._metrics.once, EVERY_S))
+        to_the_end = (
+            Loop("the ledger", self._ingest, INGEST_S),
+            Loop("GPU minutes", self._book, BOOKS_S),
+            Loop("roll-ups", self._roll_up, ROLLUPS_S),
+            Loop("metrics", self._metrics.once, EVERY_S),
+        )
         try:
             async with asyncio.TaskGroup() as tasks:
                 for loop in to_the_end:
@@ -164,6 +170,9 @@ class Controller:
                 gpu.close_minutes(conn, now)
 
         await asyncio.to_thread(write)
+
+    async def _roll_up(self) -> None:
+        await asyncio.to_thread(rollups.refresh, self._database, self._clock())
 
     async def _forget(self) -> None:
         days = {name: route.capture.retain_days for name, route in self.config.routes.items()}

@@ -1,6 +1,6 @@
 """Forgetting: captures after their route's days, conversations of /v1/responses after thirty, ledger rows after the installation's.
 
-Deletes in chunks, so that nobody waits for the write lock.
+Deletes in chunks, so that nobody waits for the write lock. Ledger rows go by whole UTC days, after their hours and days have been rolled up for good.
 
 Here: what is too old. Not here: the deleting itself, which is each table's own writer's.
 """
@@ -13,13 +13,14 @@ from functools import partial
 
 from sqlalchemy import Engine
 
-from gateway.store import captures, decisions, exchanges, responses
+from gateway.store import captures, decisions, exchanges, responses, rollups
 from serving.database import reading, writing
 
 # For captures of routes that are not (or no longer) in the configuration.
 DEFAULT_CAPTURE_DAYS = 30.0
 CHUNK = 1000
 _DAY_S = 86400.0
+_DAY = 1440  # minutes
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +46,17 @@ def sweep(engine: Engine, now: float, capture_days: Mapping[str, float], ledger_
         talks += responses.delete_beyond(conn)
     if ledger_days is None:
         return Swept(swept, 0, 0, talks)
-    before = now - ledger_days * _DAY_S
-    return Swept(
-        captures=swept,
-        exchanges=_all(engine, chunk, partial(exchanges.delete_before, before=before)),
-        decisions=_all(engine, chunk, partial(decisions.delete_before, before=before)),
-        responses=talks,
-    )
+    return Swept(swept, *_ledger(engine, now, int((now - ledger_days * _DAY_S) // _DAY_S) * _DAY, chunk), talks)
+
+
+def _ledger(engine: Engine, now: float, before: int, chunk: int) -> tuple[int, int]:
+    """Delete exchanges and decisions from before a minute; how many. None while something of then is not rolled up."""
+    while not rollups.freeze(engine, before):
+        if not rollups.refresh(engine, now):
+            return 0, 0
+    _all(engine, chunk, partial(rollups.drop_minutes, before=before))
+    gone = _all(engine, chunk, partial(exchanges.delete_before, before=before * 60.0))
+    return gone, _all(engine, chunk, partial(decisions.delete_before, before=before * 60.0))
 
 
 def _all(engine: Engine, chunk: int, delete: Callable[..., int]) -> int:
@@ -60,5 +65,5 @@ def _all(engine: Engine, chunk: int, delete: Callable[..., int]) -> int:
         with writing(engine) as conn:
             deleted = delete(conn, limit=chunk)
         total += deleted
-        if deleted < chunk:
+        if not deleted:
             return total

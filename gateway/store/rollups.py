@@ -78,13 +78,14 @@ def freeze(engine: Engine, minute: int) -> bool:
 
 
 def drop_minutes(conn: Connection, before: int, limit: int) -> int:
-    """Delete the minutes before the frozen minute `before`, a few hours' worth of them at a time: how many rows. 0: there are no more."""
-    oldest = [conn.execute(select(func.min(table.c.start)).where(table.c.step == MINUTE, table.c.start < before)).scalar() for table in _TABLES]
-    found = [start for start in oldest if start is not None]
-    if not found:
-        return 0
-    until = min(min(found) + max(1, limit // HOUR), before)
-    return sum(conn.execute(delete(table).where(table.c.step == MINUTE, table.c.start < until)).rowcount for table in _TABLES)
+    """Delete the oldest minutes (a sixtieth of `limit`) that are before the frozen minute `before` from each table: how many rows. 0: there are no more."""
+    gone = 0
+    for table in _TABLES:
+        t = table.c
+        first = conn.execute(select(func.min(t.start)).where(t.step == MINUTE, t.start < before)).scalar()
+        if first is not None:
+            gone += conn.execute(delete(table).where(t.step == MINUTE, t.start < min(first + max(1, limit // HOUR), before))).rowcount
+    return gone
 
 
 def _settled(conn: Connection, now: float) -> int:
