@@ -103,7 +103,8 @@ def moderation(text: str) -> dict[str, Any]:
     """One result of /v1/moderations: flagged (as harassment) when the text has the word `sandbox-flag`."""
     flagged = FLAG_WORD in text
     hit: Mapping[str, bool] = {name: flagged and name == "harassment" for name in _CATEGORIES}
-    return {"flagged": flagged, "categories": hit, "category_scores": {name: 0.99 if is_hit else 0.0001 for name, is_hit in hit.items()}}
+    scores = {name: 0.99 if is_hit else 0.0001 for name, is_hit in hit.items()}
+    return {"flagged": flagged, "categories": hit, "category_scores": scores, "category_applied_input_types": {name: ["text"] for name in hit}}
 
 
 def _delta(index: int, delta: Mapping[str, Any]) -> dict[str, Any]:
