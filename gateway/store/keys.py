@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,11 +21,14 @@ from serving.database import bump
 SECRET_PREFIX = "bk-"  # noqa: S105 - the prefix, not a secret
 _PREFIX_LENGTH = 10
 _MAX_NAME = 100
+# What a key may be limited to: the routed endpoints, what is kept for clients, what is passed on to the default provider, and naming a candidate by header.
+ENDPOINTS = ("chat", "completions", "embeddings", "responses", "files", "batches", "passthrough", "pin")
 
 
 @dataclass(frozen=True, slots=True)
 class KeySpec:
-    """What a key shall be. None is no limit. `routes` and `models` are names as a client would send them; money in nano-dollars per UTC day."""
+    """What a key shall be. None is no limit. `routes` and `models` are names as a client would send them, `endpoints` words of ENDPOINTS; money in
+    nano-dollars per UTC day and month; `tags` are carried by every request of the key that has no other value for them."""
 
     name: str
     routes: tuple[str, ...] | None = None
@@ -35,11 +38,14 @@ class KeySpec:
     concurrency: int | None = None
     nanousd_per_day: int | None = None
     expires_at: float | None = None
+    endpoints: tuple[str, ...] | None = None
+    nanousd_per_month: int | None = None
+    tags: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A key without its secret. Instants in epoch seconds."""
+    """A key without its secret. Instants in epoch seconds. `previous_until`: until then the secret before the last rotation opens the same."""
 
     id: str
     name: str
@@ -53,6 +59,10 @@ class Key:
     expires_at: float | None
     created_at: float
     revoked_at: float | None
+    endpoints: tuple[str, ...] | None = None
+    nanousd_per_month: int | None = None
+    tags: Mapping[str, str] | None = None
+    previous_until: float | None = None
 
     def usable(self, now: float) -> bool:
         """Whether it opens anything at `now`."""
@@ -142,4 +152,8 @@ def _key(row: Row[Any]) -> Key:
         expires_at=row.expires_at,
         created_at=row.created_at,
         revoked_at=row.revoked_at,
+        endpoints=None if row.endpoints is None else tuple(row.endpoints),
+        nanousd_per_month=row.nanousd_per_month,
+        tags=row.tags,
+        previous_until=row.previous_until,
     )

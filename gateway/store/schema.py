@@ -24,7 +24,7 @@ from serving.database import connect, reading, writing
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0006"
+HEAD = "0007"
 # Every room's tables. Importing them is what puts them into the metadata that migrations are made from.
 TABLES = (serving_tables, tables, rollup_tables)
 _MIGRATIONS = Path(__file__).parent / "migrations"

@@ -6,7 +6,7 @@ Here: columns and indices, nothing else. Money is integer nano-dollars, instants
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, BigInteger, Boolean, Column, Double, Index, Integer, String, Table, Text
+from sqlalchemy import JSON, BigInteger, Boolean, Column, Double, Index, Integer, String, Table, Text, UniqueConstraint
 
 from serving.database import metadata
 
@@ -167,6 +167,33 @@ keys = Table(
     Column("expires_at", Double),
     Column("created_at", Double, nullable=False),
     Column("revoked_at", Double),
+    Column("endpoints", JSON(none_as_null=True)),
+    Column("nanousd_per_month", BigInteger),
+    Column("tags", JSON(none_as_null=True)),
+    # The secret before the last rotation, and until when it opens the same.
+    Column("previous_sha256", String),
+    Column("previous_until", Double),
+)
+
+# Written by gateway/store/alerts.py. Each is decided once: by `kind`, whose budget, which period (its first instant) and how much of it. `body` is what is sent.
+alerts = Table(
+    "alerts",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("kind", String, nullable=False),
+    Column("scope", String, nullable=False),
+    Column("name", String, nullable=False),
+    Column("period", String, nullable=False),
+    Column("since", Double, nullable=False),
+    Column("at", Double, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("next_at", Double),
+    Column("sent_at", Double),
+    Column("error", String),
+    UniqueConstraint("scope", "name", "period", "since", "kind", "at"),
+    Index("ix_alerts_next_at", "next_at"),
 )
 
 # Written by gateway/store/gpu.py. What was up, minute by minute: the GPU bill.
