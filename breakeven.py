@@ -19,6 +19,7 @@ from gateway.bench.command import bench
 from gateway.commands import keys
 from gateway.commands.frame import ConfigPath, Json, configuration, database, show
 from gateway.commands.prices import prices
+from gateway.commands.simulate import simulate
 from router.errors import BreakevenError, ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -292,6 +293,7 @@ _adapter_verb("promote", "Make a version live: one atomic switch after it is loa
 _adapter_verb("rollback", "Make the previous version live again.")
 _adapter_verb("retire", "Stop routing to a version, let its answers finish, unload it, delete its files.")
 app.command(epilog="Example: breakeven prices --model gpt-4o-mini")(prices)
+app.command(epilog="Example: breakeven simulate trace.csv --rate 4 --scenario calm,outage --html report.html")(simulate)
 app.command(epilog="Example: breakeven bench --seconds 10 --litellm ~/litellm/bin/python --soak 300")(bench)
 
 

@@ -1,0 +1,271 @@
+"""The baselines: how others choose between two backends, from their documented formulas (names and sources in BASELINES). Ours is in ours.py.
+
+Each has a fair chance: the other backend follows as failover, and a backend that failed is left alone for five seconds (LiteLLM's cooldown) unless the
+other is left alone too. None of them sees more than its original would: calls it sent, what came back, and engine metrics as they were last scraped.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from math import inf
+from statistics import fmean
+
+from router.simulation import chance
+from router.simulation.trace import Ask
+from router.simulation.world import HOSTED, LOCAL, Setting, Told, World
+
+_COOLDOWN_S = 5.0
+_BOTH = (HOSTED, LOCAL)
+
+
+class Baseline:
+    """A policy that ranks both backends; what all of them remember is here."""
+
+    def __init__(self, setting: Setting, seed: int, name: str) -> None:
+        self.name = name
+        self.setting, self.seed = setting, seed
+        self.in_flight = dict.fromkeys(_BOTH, 0)
+        self._cooling = dict.fromkeys(_BOTH, -inf)
+
+    def first(self, number: int, ask: Ask, world: World, now: float) -> str:
+        """The backend it would ask."""
+        raise NotImplementedError
+
+    def order(self, number: int, ask: Ask, world: World, now: float) -> Sequence[str]:
+        """Its choice, then the other; one that cools down comes last."""
+        first = self.first(number, ask, world, now)
+        other = LOCAL if first == HOSTED else HOSTED
+        return (other, first) if self._cooling[first] > now >= self._cooling[other] else (first, other)
+
+    def began(self, number: int, ask: Ask, backend: str, now: float) -> None:
+        """A call starts."""
+        self.in_flight[backend] += 1
+
+    def ended(self, told: Told) -> None:
+        """A call ended."""
+        self.in_flight[told.backend] -= 1
+        if told.status != 200:
+            self._cooling[told.backend] = told.now + max(_COOLDOWN_S, told.retry_after_s)
+
+
+class Always(Baseline):
+    """All to one backend."""
+
+    def __init__(self, setting: Setting, seed: int, name: str, backend: str) -> None:
+        super().__init__(setting, seed, name)
+        self._backend = backend
+
+    def first(self, number: int, ask: Ask, world: World, now: float) -> str:
+        """That one."""
+        return self._backend
+
+
+class LocalFirst(Baseline):
+    """Local until so many are in flight there."""
+
+    def __init__(self, setting: Setting, seed: int, name: str, most: int) -> None:
+        super().__init__(setting, seed, name)
+        self._most = most
+
+    def first(self, number: int, ask: Ask, world: World, now: float) -> str:
+        """Overflow goes to the provider."""
+        return LOCAL if self.in_flight[LOCAL] < self._most else HOSTED
+
+
+class Share(Baseline):
+    """A coin (LiteLLM's simple_shuffle with weights)."""
+
+    def __init__(self, setting: Setting, seed: int, name: str, share: float) -> None:
+        super().__init__(setting, seed, name)
+        self._share = share
+
+    def first(self, number: int, ask: Ask, world: World, now: float) -> str:
+        """Local with the given chance."""
+        return LOCAL if chance.uniform(self.seed, 20, number) < self._share else HOSTED
+
+
+class LowestLatency(Baseline):
+    """LiteLLM's lowest_latency: the mean of the last ten seconds per token; a timeout counts as a thousand seconds; the unseen come first."""
+
+    def __init__(self, setting: Setting, seed: int, name: str) -> None:
+        super().__init__(setting, seed, name)
+        self._last: dict[str, deque[float]] = {backend: deque(maxlen=10) for backend in _BOTH}
+
+    def first(self, number: int, ask: Ask, world: World, now: float) -> str:
+        """The least mean."""
+        return min(_BOTH, key=lambda backend: fmean(self._last[backend]) if self._last[backend] else 0.0)
+
+    def ended(self, told: Told) -> None:
+        """Keeps seconds per token."""
+        super().ended(told)
+        if told.status == 200:
+            self._last[told.backend].append(told.total_s / max(told.ask.output, 1))
+        elif told.status == 0:
+            self._last[told.backend].append(1000.0)
+
+
+class LeastBusy(Baseline):
+    """LiteLLM's least_busy: fewest calls in flight, ties to the first."""
+
+    def first(self, number: int, ask: Ask, world: World, now: float) -> str:
+        """The emptier."""
+        return min(_BOTH, key=self.in_flight.__getitem__)
+
+
+class LowestUsage(Baseline):
+    """LiteLLM's lowest_tpm_rpm: fewest tokens in this clock minute, counted when a call has succeeded."""
+
+    def __init__(self, setting: Setting, seed: int, name: str) -> None:
+        super().__init__(setting, seed, name)
+        self._minute, self._tokens = -1, dict.fromkeys(_BOTH, 0)
+
+    def first(self, number: int, ask: Ask, world: World, now: float) -> str:
+        """The one with fewer."""
+        if int(now // 60) != self._minute:
+            self._minute, self._tokens = int(now // 60), dict.fromkeys(_BOTH, 0)
+        return min(_BOTH, key=self._tokens.__getitem__)
+
+    def ended(self, told: Told) -> None:
+        """Counts what succeeded."""
+        super().ended(told)
+        if told.status == 200:
+            self._tokens[told.backend] += told.ask.input + told.ask.output
+
+
+class MultiFactor(Baseline):
+    """semantic-router's multi_factor: min-max normalised latency, cost (prompt price only) and load, a quarter each beside quality; ceilings first."""
+
+    def __init__(self, setting: Setting, seed: int, name: str) -> None:
+        super().__init__(setting, seed, name)
+        self._ttft: dict[str, deque[float]] = {backend: deque(maxlen=1000) for backend in _BOTH}
+
+    def first(self, number: int, ask: Ask, world: World, now: float) -> str:
+        """The highest sum among those whose 95th percentile is below the aim; of none, the cheapest."""
+        aim = (self.setting.slo.ttft_ms or inf) / 1000.0
+        late = {backend: _percentile(self._ttft[backend], 0.95) for backend in _BOTH}
+        fit = [backend for backend in _BOTH if late[backend] <= aim]
+        if len(fit) < 2:
+            return fit[0] if fit else LOCAL
+        price = {HOSTED: float(self.setting.price.input), LOCAL: 0.0}
+        load = {backend: float(self.in_flight[backend]) for backend in _BOTH}
+        return min(_BOTH, key=lambda backend: sum(_unit(values, backend) for values in (late, price, load)))
+
+    def ended(self, told: Told) -> None:
+        """Keeps first tokens."""
+        super().ended(told)
+        if told.status == 200:
+            self._ttft[told.backend].append(told.ttft_s)
+
+
+class Composite(Baseline):
+    """The inference gateway's composite of queue depth and KV use from scraped metrics, extended with the provider as a pseudo-endpoint of constant score."""
+
+    def first(self, number: int, ask: Ask, world: World, now: float) -> str:
+        """Local while its scraped score is above the constant."""
+        seen = world.scraped
+        queue = max(0.0, 1.0 - seen.waiting / 128.0)
+        return LOCAL if (queue + 1.0 - seen.kv_share) / 2.0 > 0.5 else HOSTED
+
+
+class PredictedLatency(Baseline):
+    """llm-d's predicted latency, a running quantile in place of its trees: the least headroom that is still positive; one per cent explore."""
+
+    def __init__(self, setting: Setting, seed: int, name: str) -> None:
+        super().__init__(setting, seed, name)
+        self._last: dict[str, deque[float]] = {backend: deque(maxlen=200) for backend in _BOTH}
+
+    def first(self, number: int, ask: Ask, world: World, now: float) -> str:
+        """Packs where the aim is just met; of none, the least late."""
+        aim = (self.setting.slo.ttft_ms or 1000.0) / 1000.0
+        spare = {backend: aim - self._predicted(backend, world) for backend in _BOTH}
+        good = [backend for backend in _BOTH if spare[backend] >= 0]
+        if not good or (len(good) < 2 and chance.uniform(self.seed, 21, number) < 0.01):
+            return max(_BOTH, key=spare.__getitem__)
+        return min(good, key=spare.__getitem__)
+
+    def ended(self, told: Told) -> None:
+        """Keeps first tokens."""
+        super().ended(told)
+        if told.status == 200:
+            self._last[told.backend].append(told.ttft_s)
+
+    def _predicted(self, backend: str, world: World) -> float:
+        ninetieth = _percentile(self._last[backend], 0.9)
+        return ninetieth * (1.0 + world.scraped.waiting / 32.0) if backend == LOCAL else ninetieth
+
+
+class RouteBalance(Baseline):
+    """RouteBalance's score (arXiv 2606.17949): each axis divided by the largest over the candidates, cost and latency weighed alike; quality is equal here."""
+
+    def __init__(self, setting: Setting, seed: int, name: str) -> None:
+        super().__init__(setting, seed, name)
+        self._each: dict[str, deque[float]] = {backend: deque(maxlen=200) for backend in _BOTH}
+
+    def first(self, number: int, ask: Ask, world: World, now: float) -> str:
+        """The highest sum of one minus its share of the largest."""
+        slots = self.setting.engine.slots()
+        busy = max(1.0, self.in_flight[LOCAL] / slots)
+        late = {backend: (fmean(self._each[backend]) if self._each[backend] else 0.01) * (busy if backend == LOCAL else 1.0) for backend in _BOTH}
+        price = {HOSTED: 1.0, LOCAL: 0.0}
+        return min(_BOTH, key=lambda backend: price[backend] / max(price.values()) + late[backend] / max(late.values()))
+
+    def ended(self, told: Told) -> None:
+        """Keeps seconds per request."""
+        super().ended(told)
+        if told.status == 200:
+            self._each[told.backend].append(told.total_s)
+
+
+class Prequal(Baseline):
+    """Prequal's hot-cold rule (NSDI 2024): local while its requests in flight are below a quantile of what was seen there, else the one with less latency."""
+
+    def __init__(self, setting: Setting, seed: int, name: str) -> None:
+        super().__init__(setting, seed, name)
+        self._flights: deque[float] = deque(maxlen=500)
+        self._total: dict[str, deque[float]] = {backend: deque(maxlen=100) for backend in _BOTH}
+
+    def first(self, number: int, ask: Ask, world: World, now: float) -> str:
+        """Cold is cheap; hot is judged by latency."""
+        self._flights.append(float(self.in_flight[LOCAL]))
+        hot = len(self._flights) >= 20 and self.in_flight[LOCAL] > max(_percentile(self._flights, 0.84), self.setting.engine.slots())
+        if not hot:
+            return LOCAL
+        return min(_BOTH, key=lambda backend: fmean(self._total[backend]) if self._total[backend] else 0.0)
+
+    def ended(self, told: Told) -> None:
+        """Keeps totals."""
+        super().ended(told)
+        if told.status == 200:
+            self._total[told.backend].append(told.total_s)
+
+
+Make = Callable[[Setting, int], Baseline]
+BASELINES: dict[str, Make] = {
+    "all hosted": lambda setting, seed: Always(setting, seed, "all hosted", HOSTED),
+    "all local": lambda setting, seed: Always(setting, seed, "all local", LOCAL),
+    "local first, 16": lambda setting, seed: LocalFirst(setting, seed, "local first, 16", 16),
+    "local first, 32": lambda setting, seed: LocalFirst(setting, seed, "local first, 32", 32),
+    "local first, 64": lambda setting, seed: LocalFirst(setting, seed, "local first, 64", 64),
+    "local first, 96": lambda setting, seed: LocalFirst(setting, seed, "local first, 96", 96),
+    "shuffle": lambda setting, seed: Share(setting, seed, "shuffle", 0.5),
+    "random 0.8": lambda setting, seed: Share(setting, seed, "random 0.8", 0.8),
+    "lowest latency": lambda setting, seed: LowestLatency(setting, seed, "lowest latency"),
+    "least busy": lambda setting, seed: LeastBusy(setting, seed, "least busy"),
+    "lowest usage": lambda setting, seed: LowestUsage(setting, seed, "lowest usage"),
+    "multi-factor": lambda setting, seed: MultiFactor(setting, seed, "multi-factor"),
+    "composite": lambda setting, seed: Composite(setting, seed, "composite"),
+    "predicted latency": lambda setting, seed: PredictedLatency(setting, seed, "predicted latency"),
+    "RouteBalance": lambda setting, seed: RouteBalance(setting, seed, "RouteBalance"),
+    "Prequal": lambda setting, seed: Prequal(setting, seed, "Prequal"),
+}
+
+
+def _percentile(values: deque[float], share: float) -> float:
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
+
+
+def _unit(values: dict[str, float], backend: str) -> float:
+    low, high = min(values.values()), max(values.values())
+    return 0.0 if high <= low else (values[backend] - low) / (high - low)
