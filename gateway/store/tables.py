@@ -206,9 +206,13 @@ gpu_minutes = Table(
     Column("milliseconds", Integer, nullable=False),
     Column("gpu_hour_nanousd", BigInteger),
     Column("bill_nanousd", BigInteger),
+    # What was billed of the minute before the price changed in it, and for how long.
+    Column("earlier_ms", Integer, nullable=False, server_default="0"),
+    Column("earlier_nanousd", BigInteger, server_default="0"),
     Index("ix_gpu_minutes_minute", "minute"),
 )
-# Written by gateway/store/gpu.py. One row per closed minute of an engine; bill = allocated + idle, exactly. `stale`: something came late, close it again.
+# Written by gateway/store/gpu.py. One row per closed minute of an engine; bill = allocated + foreign + idle, exactly (foreign NULL: closed before it was
+# counted, which is none). `stale`: something came late, close it again. Tokens are computed prompt tokens and generated ones: of our requests, and of others.
 engine_minutes = Table(
     "engine_minutes",
     metadata,
@@ -220,6 +224,14 @@ engine_minutes = Table(
     Column("idle_nanousd", BigInteger),
     Column("closed_at", Double, nullable=False),
     Column("stale", Boolean, nullable=False),
+    Column("foreign_nanousd", BigInteger),
+    Column("busy_ms", Integer),
+    Column("sampled_ms", Integer),
+    Column("prefill_tokens", BigInteger),
+    Column("decode_tokens", BigInteger),
+    Column("foreign_prefill_tokens", BigInteger),
+    Column("foreign_decode_tokens", BigInteger),
+    Column("decode_weight", Double),
     Index("ix_engine_minutes_minute", "minute"),
 )
 # Written by gateway/store/gpu.py. What each exchange carries of each closed minute.
