@@ -242,13 +242,12 @@ def serve(config: Config, database: Engine, clock: Callable[[], float] = lambda:
     """Run it in a thread, as one worker of `breakeven serve` is."""
     app = create_app(config, database, Options(environ={}, clock=clock))
     with socket.create_server(("127.0.0.1", 0)) as sock:
-        server = uvicorn.Server(uvicorn.Config(app, log_level="error", access_log=False, server_header=False))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="error", access_log=False, server_header=False, timeout_graceful_shutdown=2))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, daemon=True)
         thread.start()
         try:
             yield World(f"http://127.0.0.1:{sock.getsockname()[1]}", app.gateway, config.source.parent)
         finally:
-            server.should_exit = True
-            server.force_exit = True
-            thread.join(10)
+            server.should_exit = True  # without force, which would leave out the application's own end
+            thread.join(20)
             database.dispose()
