@@ -19,6 +19,7 @@ from gateway.bench.command import bench
 from gateway.commands import keys
 from gateway.commands.frame import ConfigPath, Json, configuration, database, show
 from gateway.commands.prices import prices
+from gateway.commands.reprice import reprice
 from gateway.commands.simulate import simulate
 from router.errors import BreakevenError, ConfigError, DataError
 
@@ -80,9 +81,11 @@ def serve(config: ConfigPath = None, port: int | None = None, workers: int | Non
 def check(config: ConfigPath = None, json: Json = False) -> None:
     """Read the configuration and report all problems at once, with file and line."""
     from gateway import terminal
+    from gateway.price_listing import doubts
 
     found = configuration(config)
-    document = {"ok": True, "file": str(found.source), "routes": sorted(found.routes), "problems": [], "warnings": [w.as_dict() for w in found.warnings]}
+    warnings = [w.as_dict() for w in (*found.warnings, *doubts(found, time.time()))]
+    document = {"ok": True, "file": str(found.source), "routes": sorted(found.routes), "problems": [], "warnings": warnings}
     show(document, json, terminal.checked)
 
 
@@ -293,6 +296,7 @@ _adapter_verb("promote", "Make a version live: one atomic switch after it is loa
 _adapter_verb("rollback", "Make the previous version live again.")
 _adapter_verb("retire", "Stop routing to a version, let its answers finish, unload it, delete its files.")
 app.command(epilog="Example: breakeven prices --model gpt-4o-mini")(prices)
+app.command(epilog="Example: breakeven reprice --since 2027-01-01 --until 2027-01-31 --model gpt-4o-mini --reason 'discount came late'")(reprice)
 app.command(epilog="Example: breakeven simulate trace.csv --rate 4 --scenario calm,outage --html report.html")(simulate)
 app.command(epilog="Example: breakeven bench --seconds 10 --litellm ~/litellm/bin/python --soak 300")(bench)
 

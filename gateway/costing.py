@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from gateway.call import Call
 from gateway.price_package import is_ordinary
@@ -12,7 +12,7 @@ from router.money import cost
 from router.types import Attempt, CostState, Decision, Features, Live, Price, Usage, UsageState
 
 _ORDER: Mapping[CostState, int] = {"known": 0, "measured": 1, "estimated": 2, "unknown": 3}
-_FREE_ERRORS = frozenset({"upstream_unreachable", "upstream_timeout:connect"})
+FREE_ERRORS = frozenset({"upstream_unreachable", "upstream_timeout:connect"})
 
 
 def price_call(call: Call, live: Live, features: Features, prices: PriceBook, time: float) -> None:
@@ -69,10 +69,15 @@ def attempt(call: Call) -> Attempt:
 
 def total(calls: list[Call]) -> tuple[int | None, CostState]:
     """The cost of an exchange: all its calls, as sure as the least sure of them. No call costs nothing."""
-    state: CostState = max((call.cost_state for call in calls), key=_ORDER.__getitem__, default="known")
-    if state == "unknown":
-        return None, state
-    return sum(call.cost_nanousd or 0 for call in calls), state
+    if len(calls) == 1:
+        return calls[0].cost_nanousd, calls[0].cost_state
+    return weakest([(call.cost_nanousd, call.cost_state) for call in calls])
+
+
+def weakest(costs: Sequence[tuple[int | None, CostState]]) -> tuple[int | None, CostState]:
+    """Amounts added up, as sure as the least sure of them."""
+    state: CostState = max((said for _, said in costs), key=_ORDER.__getitem__, default="known")
+    return (None, state) if state == "unknown" else (sum(amount or 0 for amount, _ in costs), state)
 
 
 def all_hosted(call: Call, first: Backend | None, decision: Decision, prices: PriceBook, time: float) -> int | None:
@@ -105,7 +110,7 @@ def converted(usage: Usage, here: str, there: str, decision: Decision) -> Usage:
 def _cost_nothing(call: Call) -> bool:
     if call.usage is not None or call.output_bytes:
         return False
-    return call.error in _FREE_ERRORS or (call.status is not None and call.status >= 300)
+    return call.error in FREE_ERRORS or (call.status is not None and call.status >= 300)
 
 
 def _estimate(call: Call, live: Live, features: Features) -> Usage:

@@ -123,15 +123,6 @@ def keys(found: Mapping[str, Any]) -> None:
     )
 
 
-def prices(found: Mapping[str, Any]) -> None:
-    """What each hosted model costs, per million tokens."""
-    rows(
-        found["data"],
-        ("provider", "model", "input_usd_per_m", "cached_input_usd_per_m", "output_usd_per_m", "cost_state", "source"),
-        "no hosted candidate is configured",
-    )
-
-
 def decision(found: Mapping[str, Any]) -> None:
     """A decision: the choice, why, every candidate, and what would have changed it."""
     line(

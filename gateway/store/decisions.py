@@ -6,7 +6,7 @@ Here: storing the texts and giving back values that router/record.py can replay.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 import orjson
@@ -47,6 +47,19 @@ def get(conn: Connection, decision_id: str) -> tuple[Decision, Snapshot] | None:
     both = _PACKED.add_columns(snapshots.c.body).join(snapshots, snapshots.c.digest == decisions.c.snapshot_digest)
     row = conn.execute(both.where(decisions.c.id == decision_id)).mappings().one_or_none()
     return None if row is None else (_decision(row), record.from_dict(Snapshot, orjson.loads(row["body"])))
+
+
+def several(conn: Connection, decision_ids: Collection[str]) -> dict[str, tuple[Decision, Snapshot]]:
+    """Those decisions that are still there, with the snapshots they were made from, by id."""
+    found: dict[str, tuple[Decision, Snapshot]] = {}
+    read: dict[str, Snapshot] = {}
+    for some in bulk.chunks(sorted(decision_ids)):
+        rows = conn.execute(_PACKED.add_columns(decisions.c.id, decisions.c.snapshot_digest).where(decisions.c.id.in_(some))).mappings().all()
+        missing = sorted({row["snapshot_digest"] for row in rows} - read.keys())
+        for digest, body in conn.execute(select(snapshots.c.digest, snapshots.c.body).where(snapshots.c.digest.in_(missing))):
+            read[digest] = record.from_dict(Snapshot, orjson.loads(body))
+        found |= {row["id"]: (_decision(row), read[row["snapshot_digest"]]) for row in rows if row["snapshot_digest"] in read}
+    return found
 
 
 def recent(conn: Connection, limit: int, route: str | None = None) -> list[Decision]:

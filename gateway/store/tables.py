@@ -265,7 +265,8 @@ open_admits = Table(
 )
 
 # Written by gateway/store/repricings.py. The audit trail of re-pricing: who, when, why, and what it changed. `cursor_*` is how far it is; `finished_at` NULL:
-# it was interrupted, or is at work. Sums are over the rows it looked at, `unknown_*` counts those without a cost.
+# it was interrupted, or is at work. Sums are over the rows it looked at, `unknown_*` counts those without a cost. It corrects costs in `exchanges` and
+# `attempts` too.
 repricings = Table(
     "repricings",
     metadata,
@@ -284,6 +285,7 @@ repricings = Table(
     Column("cursor_id", String),
     Column("rows", BigInteger, nullable=False),
     Column("changed", BigInteger, nullable=False),
+    Column("left_alone", BigInteger, nullable=False),
     Column("attempts_changed", BigInteger, nullable=False),
     Column("before_nanousd", BigInteger, nullable=False),
     Column("after_nanousd", BigInteger, nullable=False),

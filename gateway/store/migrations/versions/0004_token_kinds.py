@@ -36,6 +36,7 @@ def upgrade() -> None:
     sa.Column('cursor_id', sa.String(), nullable=True),
     sa.Column('rows', sa.BigInteger(), nullable=False),
     sa.Column('changed', sa.BigInteger(), nullable=False),
+    sa.Column('left_alone', sa.BigInteger(), nullable=False),
     sa.Column('attempts_changed', sa.BigInteger(), nullable=False),
     sa.Column('before_nanousd', sa.BigInteger(), nullable=False),
     sa.Column('after_nanousd', sa.BigInteger(), nullable=False),
