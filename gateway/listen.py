@@ -1,10 +1,14 @@
-"""The listening sockets of the gateway, bound before anything is forked, shut and opened again for all who share them. Nothing is accepted here."""
+"""The listening sockets of the gateway, bound before anything is forked, shut and opened again for all who share them, and how many connections may be open.
+
+Nothing is accepted here.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
 import errno
+import resource
 import socket
 import struct
 import sys
@@ -15,6 +19,9 @@ from router.errors import ConfigError, Problem
 _BACKLOG = 4096
 # Linux's own numbers (asm-generic/socket.h), which the socket module does not have.
 _SO_ATTACH_FILTER, _SO_DETACH_FILTER = 26, 27
+# Linux's own bound unless somebody changed it. Containers may say a thousand times as much, and programs that close "all" descriptors then take minutes.
+_MOST_FILES = 1 << 20
+_FEW_FILES = 4096
 
 
 def listen(server: ServerConfig) -> list[socket.socket]:
@@ -29,6 +36,21 @@ def listen(server: ServerConfig) -> list[socket.socket]:
             each.close()
         raise
     return sockets
+
+
+def allow_open_files() -> str | None:
+    """Raise the soft limit of open files to the hard one, for this process and those it forks: a stream has a connection on either side, and 1,024 are soon
+    full. What to change, for the log, where the hard limit itself is low."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = min(hard, _MOST_FILES) if hard != resource.RLIM_INFINITY else _MOST_FILES
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    if most >= _FEW_FILES:
+        return None
+    return (
+        f"at most {most} files may be open, so about {most // 2} streams at a time; raise the hard limit "
+        "(LimitNOFILE= in a systemd unit, --ulimit nofile= of a container, ulimit -Hn in a shell)"
+    )
 
 
 def let_nobody_in(listening: socket.socket) -> None:

@@ -23,7 +23,7 @@ from typing import Literal
 
 from gateway.batches import door
 from gateway.config.models import Config
-from gateway.listen import let_in_again, listen
+from gateway.listen import allow_open_files, let_in_again, listen
 from router.errors import BreakevenError, ConfigError
 
 log = logging.getLogger("breakeven.serve")
@@ -44,6 +44,8 @@ def serve(config: Config, controller: Controller | None = None, environ: Mapping
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     for noisy in ("alembic", "httpx", "uvicorn.error"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    if (few := allow_open_files()) is not None:
+        log.warning(few)
     _prepare(config)
     sockets = listen(config.server)
     try:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -59,11 +59,10 @@ sys.exit(serve(load(Path(sys.argv[1]), os.environ), controller, drain_s=float(sy
 class Served:
     """A `serve` process with a stand-in controller."""
 
-    def __init__(self, directory: Path, drain_s: float) -> None:
+    def __init__(self, directory: Path, drain_s: float, before: Sequence[str] = ()) -> None:
         self.directory = directory
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, str(directory / "breakeven.yaml"), str(drain_s)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+        words = [*before, sys.executable, "-c", PROGRAM, str(directory / "breakeven.yaml"), str(drain_s)]
+        self.process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.errors: list[str] = []
         self.lines: list[str] = []
         self._ready = threading.Event()
@@ -125,7 +124,7 @@ def begin(tmp_path: Path, upstream: UpstreamServer) -> Iterator[Callable[..., Se
     """Start `serve` with a configuration over `upstream`."""
     with ExitStack() as stack:
 
-        def made(drain_s: float = 5.0, **more: Any) -> Served:
+        def made(drain_s: float = 5.0, before: Sequence[str] = (), **more: Any) -> Served:
             body = {
                 "providers": {"one": provider(upstream)},
                 "prices": [price("one", "m")],
@@ -134,7 +133,7 @@ def begin(tmp_path: Path, upstream: UpstreamServer) -> Iterator[Callable[..., Se
                 "server": {"default_provider": "one", **more.get("server", {})},
             }
             config_of(tmp_path, body)
-            served = Served(tmp_path, drain_s)
+            served = Served(tmp_path, drain_s, before)
             stack.callback(lambda: (served.process.kill(), served.end()))
             return served
 
@@ -154,6 +153,20 @@ def test_it_serves_and_stops(begin: Callable[..., Served]) -> None:
     assert served.stop() == 0
     assert served.controller_log()[-1] == "term"
     assert not any("Traceback" in line for line in served.errors)
+
+
+@pytest.mark.parametrize(("hard", "said"), [(900, True), (5000, False)])
+def test_as_many_files_as_there_may_be(begin: Callable[..., Served], hard: int, said: bool) -> None:
+    """Every process has the hard limit of open files as its soft one; where that is low, the log says so and what to change."""
+    served = begin(before=["sh", "-c", f'ulimit -Sn 512 && ulimit -Hn {hard} && exec "$@"', "sh"]).wait_ready()
+    for pid in (served.process.pid, *served.workers()):
+        (line,) = [each for each in Path(f"/proc/{pid}/limits").read_text().splitlines() if each.startswith("Max open files")]
+        assert line.split()[3:5] == [str(hard)] * 2
+    until(lambda: chat(served.url).status_code == 200)
+    assert served.stop() == 0
+    lines = [each for each in served.errors if "LimitNOFILE" in each]
+    assert len(lines) == said
+    assert all("about 450 streams" in each for each in lines)
 
 
 def test_a_stream_is_finished_before_it_stops(begin: Callable[..., Served], upstream: UpstreamServer) -> None:
