@@ -12,7 +12,7 @@ PYTEST := $(BIN)/python -m pytest
 WORKERS ?= $(shell echo $$(($$(nproc) + 1)))
 COVERAGE := $(BIN)/python -m coverage
 
-.PHONY: help install demo test lint fast browser-tests engine-tests client-tests coverage proof bench clean
+.PHONY: help install demo test lint fast browser-tests monitoring-tests engine-tests client-tests coverage proof bench clean
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -32,18 +32,22 @@ $(VENV)/.installed: deploy/requirements/lock.txt deploy/requirements/torch.txt p
 demo: install  ## the whole loop on this machine: traffic, dataset, training, gate, hot-load, savings (KEEP=1 leaves it up)
 	@$(BIN)/python deploy/demo/run.py $(if $(KEEP),--keep)
 
-test: lint fast browser-tests engine-tests coverage  ## everything that must hold: lint, types, architecture, tests, coverage
+test: lint fast browser-tests monitoring-tests engine-tests coverage  ## everything that must hold: lint, types, architecture, tests, coverage
 
 lint: install
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
 
 fast: install  ## tests without torch, vLLM or a browser
 	@rm -f .coverage .coverage.*
-	@$(COVERAGE) run -m pytest -q -n $(WORKERS) -m "not torch and not vllm and not browser and not clients and not proof and not gpu"
+	@$(COVERAGE) run -m pytest -q -n $(WORKERS) -m "not torch and not vllm and not browser and not monitoring and not clients and not proof and not gpu"
 
 browser-tests: install  ## the dashboard in a real Chromium
 	@command -v chromium >/dev/null || { echo "installing Debian's chromium"; (apt-get update && apt-get install -y --no-install-recommends chromium) >/tmp/breakeven-chromium.log 2>&1 || { tail -5 /tmp/breakeven-chromium.log; echo "install a chromium and run again"; exit 1; }; }
 	@$(COVERAGE) run -m pytest -q -m browser
+
+monitoring-tests: install  ## alert rules and dashboards with Prometheus' own promtool
+	@command -v promtool >/dev/null || { echo "installing promtool (Debian's prometheus)"; (apt-get update && apt-get install -y --no-install-recommends prometheus) >/tmp/breakeven-prometheus.log 2>&1 || { tail -5 /tmp/breakeven-prometheus.log; echo "install a promtool and run again"; exit 1; }; }
+	@$(COVERAGE) run -m pytest -q -m monitoring
 
 engine-tests: install  ## real training and a real vLLM engine
 	@$(COVERAGE) run -m pytest -q --timeout=900 -m "(torch or vllm) and not clients and not proof and not gpu"

@@ -27,7 +27,7 @@ PY
 import tomllib
 project = tomllib.load(open("pyproject.toml", "rb"))
 lines = list(project["project"]["dependencies"]) + project["build-system"]["requires"] + ["editables"]
-for extra in ("train", "postgres", "dev"):
+for extra in ("train", "postgres", "otel", "dev"):
     lines += project["project"]["optional-dependencies"][extra]
 print("\n".join(lines))
 PY
