@@ -75,7 +75,7 @@ def test_what_cannot_be_unpacked(client: httpx.Client, packed: bytes, said: str)
     assert said in answer.json()["error"]["message"]
 
 
-@pytest.mark.parametrize("size", [10_000_000, 2_000_000_000])
+@pytest.mark.parametrize("size", [10_000_000, 300_000_000])
 def test_a_bomb_is_refused(client: httpx.Client, pair: LiveGateway, size: int) -> None:
     """Little that becomes much is given up early, and what it held is free again."""
     packer = zlib.compressobj(9, wbits=zlib.MAX_WBITS | 16)

@@ -173,7 +173,8 @@ def test_clusters_find_what_is_almost_equal() -> None:
     assert duplicates.clusters(texts) == [0, 0, 0, 3, 4, 4, 6, 7]
     assert duplicates.jaccard(frozenset(), frozenset()) == 1.0
     distinct = [" ".join(WORDS[(i * 5 + k * k + i // 12) % 12] + str((i + 1) * (k + 3)) for k in range(9)) for i in range(300)]
-    pairs = sum(duplicates.jaccard(duplicates.shingles(a), duplicates.shingles(b)) >= 0.8 for i, a in enumerate(distinct) for b in distinct[:i])
+    parts = [duplicates.shingles(text) for text in distinct]
+    pairs = sum(duplicates.jaccard(a, b) >= 0.8 for i, a in enumerate(parts) for b in parts[:i])
     assert 300 - len(set(duplicates.clusters(distinct))) <= pairs
 
 
