@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from importlib.util import find_spec
+
+from pydantic import Field, field_validator
 
 from gateway.config.section import Section
 from gateway.config.values import HttpUrl, Name, Share, Text
@@ -17,6 +19,13 @@ class TelemetryConfig(Section):
     service_name: Name = "breakeven"
     forward_traceparent: bool = False
 
+    @field_validator("otlp_endpoint")
+    @classmethod
+    def _can_be_sent_to(cls, value: str | None) -> str | None:
+        if value is not None and not _installed():
+            raise ValueError("needs OpenTelemetry's packages: pip install 'breakeven[otel]'")
+        return value
+
     @property
     def reads_traceparent(self) -> bool:
         """Whether the trace of a caller is of use to anyone."""
@@ -27,3 +36,11 @@ class TelemetryConfig(Section):
         """The address spans are posted to: below the endpoint, unless it says so itself."""
         base = (self.otlp_endpoint or "").rstrip("/")
         return base if base.endswith("/v1/traces") else f"{base}/v1/traces"
+
+
+def _installed(package: str = "opentelemetry.exporter.otlp.proto.http") -> bool:
+    """Whether the exporter is there; it is not imported for that."""
+    try:
+        return find_spec(package) is not None
+    except ModuleNotFoundError:
+        return False
