@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from operator import attrgetter
 from typing import Any
@@ -16,8 +16,9 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, Row, Select, bindparam, delete, func, select, tuple_, update
 
-from gateway.store import bulk, rollups
+from gateway.store import bulk, rollups, shape
 from gateway.store.period import ALWAYS, Period
+from gateway.store.rows import Layout, Rows
 from gateway.store.tables import TOKEN_COLUMNS, attempts, exchanges
 from router.errors import RequestError
 from router.types import Attempt, Exchange, Outcome, Usage
@@ -28,6 +29,7 @@ _counts = attrgetter(*(field.name for field in fields(Usage)))  # in the order o
 _MOST_IDS = 500
 
 MAX_PAGE = 1000
+_LAYOUT = Layout(shape.EXCHANGE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +60,14 @@ class Page:
 
 def insert(conn: Connection, items: Sequence[Exchange]) -> None:
     """Store settled exchanges with their attempts; one that is there already stays as it is."""
-    bulk.insert_new(conn, exchanges, [_row(item) for item in items])
-    bulk.insert_new(conn, attempts, [_attempt_row(item.id, n, attempt) for item in items for n, attempt in enumerate(item.attempts)])
-    rollups.touch(conn, {int(item.time // 60) for item in items})
+    insert_rows(conn, [_LAYOUT.read(shape.pack_exchange(item)) for item in items])
+
+
+def insert_rows(conn: Connection, items: Sequence[Rows]) -> None:
+    """The same for exchanges that are rows already."""
+    bulk.insert_new(conn, exchanges, [item.exchange for item in items])
+    bulk.insert_new(conn, attempts, [row for item in items for row in item.attempts])
+    rollups.touch(conn, {item.minute for item in items})
 
 
 def interrupted(exchange_id: str, time: float, route: str | None, endpoint: str, key_id: str | None) -> Exchange:
@@ -177,39 +184,6 @@ def _read_cursor(cursor: str) -> tuple[float, str]:
         return float(time), str(last)
     except (ValueError, TypeError, binascii.Error) as error:
         raise RequestError("`cursor` is not one of ours; pass `next_cursor` of the page before, unaltered", param="cursor") from error
-
-
-def _row(e: Exchange) -> tuple[Any, ...]:
-    """In the column order of `exchanges`."""
-    kind = e.attempts[-1].kind if e.attempts and e.backend is not None else None
-    amortised = None if e.outcome is Outcome.INTERRUPTED or any(a.kind == "local" for a in e.attempts) else 0
-    return (
-        *(e.id, e.time, int(e.time // 60), e.route, e.endpoint, e.backend, kind, e.adapter_version, e.key_id, orjson.dumps(e.tags).decode()),
-        *(e.stream, e.status, e.outcome.value),
-        *_tokens(e.usage, e.usage_state),
-        *(e.usage_state, e.cost_nanousd, e.cost_state, e.opportunity_nanousd, e.all_hosted_nanousd, amortised),
-        *(e.ttft_ms, None if e.outcome is Outcome.INTERRUPTED else e.total_ms, e.overhead_ms),
-        *(e.reason, e.decision_id, e.sandbox, e.prompt_bytes, e.trace, e.finish_reason, _failed(e.attempts)),
-    )
-
-
-def _failed(calls: Sequence[Attempt]) -> int:
-    """How many attempts failed before the last. One that lost a race has not failed."""
-    return sum(call.error not in {None, "hedge_lost"} for call in calls[:-1])
-
-
-def _attempt_row(exchange_id: str, position: int, a: Attempt) -> tuple[Any, ...]:
-    """In the column order of `attempts`."""
-    return (
-        *(exchange_id, position, a.backend, a.backend.split("/", 1)[0], a.kind, a.status, a.error),
-        *(a.started, a.started + a.total_ms / 1000, a.ttft_ms, a.total_ms),
-        *_tokens(a.usage, a.usage_state),
-        *(a.usage_state, a.cost_nanousd, a.cost_state, a.service_tier),
-    )
-
-
-def _tokens(usage: Usage, state: str) -> Iterable[int | None]:
-    return (None,) * len(TOKEN_COLUMNS) if state == "unknown" else _counts(usage)
 
 
 def _usage(row: Row[Any]) -> Usage:

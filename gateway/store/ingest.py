@@ -16,13 +16,16 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, overload
 
 from sqlalchemy import Connection, Engine, delete, select
 from sqlalchemy.exc import DatabaseError, DataError, IntegrityError, InterfaceError
+from typing_extensions import override
 
 from gateway.store import bulk, captures, decisions, exchanges, gpu, records, responses, segments, shape
+from gateway.store.captures import Capture
 from gateway.store.responses import Stored
+from gateway.store.rows import Layout, Rows
 from gateway.store.segments import Segment
 from gateway.store.tables import open_admits, spool_offsets
 from router.errors import LedgerError, StateError
@@ -39,6 +42,34 @@ _UNSTORABLE = (DataError, IntegrityError, InterfaceError, OverflowError, TypeErr
 
 
 @dataclass(slots=True)
+class _Settle:
+    rows: Rows
+    decision: records.DecisionText | None
+    capture: Capture | None
+
+
+class _Exchanges(Sequence[Exchange]):
+    """The exchanges of some lines, made only for who looks at them."""
+
+    def __init__(self, lines: Sequence[bytes], names: shape.Names) -> None:
+        self._lines, self._names = lines, names
+
+    @override
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    @overload
+    def __getitem__(self, index: int) -> Exchange: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Exchange]: ...
+    @override
+    def __getitem__(self, index: int | slice) -> Exchange | Sequence[Exchange]:
+        if isinstance(index, slice):
+            return _Exchanges(self._lines[index], self._names)
+        return records.exchange(self._lines[index], self._names)
+
+
+@dataclass(slots=True)
 class _Batch:
     """The records of one piece of one file, by kind. `lines` are the settles as read, for the case that one cannot be stored."""
 
@@ -47,7 +78,7 @@ class _Batch:
     admits: dict[str, records.Admit] = field(default_factory=dict)
     snapshots: list[records.SnapshotBody] = field(default_factory=list)
     responses: list[Stored] = field(default_factory=list)
-    settles: list[records.Settle] = field(default_factory=list)
+    settles: list[_Settle] = field(default_factory=list)
     lines: list[bytes] = field(default_factory=list)
     damaged: list[bytes] = field(default_factory=list)
 
@@ -164,7 +195,7 @@ class Ingester:
         return None
 
     def _store(self, segment: Segment, batch: _Batch) -> None:
-        settled = {item.exchange.id for item in batch.settles}
+        settled = {item.rows.id for item in batch.settles}
         opened = [admit for admit in batch.admits.values() if admit.id not in settled]
         closed = [key for key in settled if key in self._open]
         with writing(self._engine) as conn:
@@ -177,7 +208,7 @@ class Ingester:
         self._open.update((admit.id, segment.generation) for admit in opened)
         for key in closed:
             del self._open[key]
-        self.on_rows([item.exchange for item in batch.settles])
+        self.on_rows(_Exchanges(batch.lines, batch.header.exchange))
 
     def _track(self, conn: Connection, generation: str, opened: Sequence[records.Admit], closed: Sequence[str]) -> None:
         for some in bulk.chunks(closed):
@@ -227,6 +258,22 @@ def _nobody(_rows: Sequence[Exchange]) -> None:
     """Nobody wants to know of new rows."""
 
 
+def catch_up(engine: Engine, directory: Path) -> None:
+    """Bring in what dead workers left, before others begin. Where that cannot be done now, the controller will do it."""
+    try:
+        ingester = Ingester(engine, directory)
+    except StateError as error:
+        log.warning("the ledger is not caught up with before the start: %s", error.message)
+        return
+    try:
+        ingester.run_once()
+        ingester.recover()
+    except LedgerError as error:
+        log.warning("the ledger is not caught up with before the start: %s", error.message)
+    finally:
+        ingester.close()
+
+
 def _whole_lines(file: BinaryIO, size: int) -> bytes:
     """About `size` bytes of whole lines from here; more when one line is longer, none when there is no whole line."""
     piece = file.read(size)
@@ -239,17 +286,18 @@ def _whole_lines(file: BinaryIO, size: int) -> bytes:
 
 
 def _parse(piece: bytes, header: records.Header, end: int) -> _Batch:
-    batch = _Batch(end, header)
+    batch, layout = _Batch(end, header), Layout(header.exchange)
     for line in piece.split(b"\n")[:-1]:
         try:
-            record = records.decode(line, header.exchange)
-        except ValueError:
+            record = records.opened(line)
+            if isinstance(record, records.Packed):
+                batch.settles.append(_Settle(layout.read(record.exchange), record.decision, record.capture))
+                batch.lines.append(line)
+                continue
+        except (ValueError, TypeError, LookupError, AttributeError):
             batch.damaged.append(line)
             continue
         match record:
-            case records.Settle():
-                batch.settles.append(record)
-                batch.lines.append(line)
             case records.Admit():
                 batch.admits[record.id] = record
             case records.SnapshotBody():
@@ -279,14 +327,14 @@ def _insert(conn: Connection, batch: _Batch) -> list[int]:
                 _insert_settles(conn, [settle], kept)
         except _UNSTORABLE:
             unstorable.append(number)
-            e = settle.exchange
+            e = _Exchanges(batch.lines, batch.header.exchange)[number]
             with suppress(*_UNSTORABLE), conn.begin_nested():
                 exchanges.insert(conn, [exchanges.interrupted(e.id, e.time, e.route, e.endpoint, e.key_id)])
     return unstorable
 
 
-def _insert_settles(conn: Connection, settles: Sequence[records.Settle], decision_shape: str) -> None:
-    exchanges.insert(conn, [item.exchange for item in settles])
+def _insert_settles(conn: Connection, settles: Sequence[_Settle], decision_shape: str) -> None:
+    exchanges.insert_rows(conn, [item.rows for item in settles])
     decisions.insert(conn, [item.decision for item in settles if item.decision is not None], decision_shape)
     captures.insert(conn, [item.capture for item in settles if item.capture is not None])
-    gpu.reopen(conn, [attempt for item in settles for attempt in item.exchange.attempts if attempt.kind == "local"])
+    gpu.reopen(conn, [attempt for item in settles for attempt in item.rows.local])

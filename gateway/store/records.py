@@ -15,6 +15,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 from zlib import crc32
 
 import orjson
@@ -77,6 +78,15 @@ class Settle:
     capture: Capture | None
 
 
+@dataclass(slots=True)
+class Packed:
+    """A settle whose exchange is still packed (shape.py): what the ingester makes rows of."""
+
+    exchange: list[Any]
+    decision: DecisionText | None
+    capture: Capture | None
+
+
 Record = Header | Admit | SnapshotBody | Settle | Stored
 
 
@@ -114,13 +124,32 @@ def decode(line: bytes, names: shape.Names = shape.EXCHANGE) -> Record:
 
     Raises ValueError when the line is damaged or of a kind that this version does not know.
     """
+    record = opened(line)
+    if not isinstance(record, Packed):
+        return record
+    try:
+        return Settle(shape.unpack_exchange(record.exchange, names), record.decision, record.capture)
+    except (TypeError, IndexError, KeyError) as error:
+        raise ValueError(f"a settle has the wrong fields: {error}") from error
+
+
+def exchange(line: bytes, names: shape.Names) -> Exchange:
+    """The exchange of a settle's line."""
+    record = decode(line, names)
+    if not isinstance(record, Settle):
+        raise ValueError("not the record of a settle")  # noqa: TRY004 - of a wrong record, not of a wrong type
+    return record.exchange
+
+
+def opened(line: bytes) -> Header | Admit | SnapshotBody | Packed | Stored:
+    """As `decode`, with the exchange of a settle left packed."""
     body = line[9:]
     if line[8:9] != b" " or line[:8] != b"%08x" % crc32(body):
         raise ValueError("checksum does not match")
     kind, *fields = body.split(b"\t")
     try:
         if kind == b"S":
-            return _decode_settle(fields, names)
+            return _open_settle(*fields)
         if kind == b"A":
             return Admit(*orjson.loads(fields[0]))
         if kind == b"P":
@@ -134,15 +163,15 @@ def decode(line: bytes, names: shape.Names = shape.EXCHANGE) -> Record:
     raise ValueError(f"unknown kind of record {kind!r}")
 
 
-def _decode_settle(fields: list[bytes], names: shape.Names) -> Settle:
+def _open_settle(exchange: bytes, head: bytes, packed: bytes, captured: bytes) -> Packed:
     decision = capture = None
-    if fields[1] != _NONE:
-        name, time, route, digest = orjson.loads(fields[1])
-        decision = DecisionText(name, time, route, digest, fields[2].decode())
-    if fields[3] != _NONE:
-        data = orjson.loads(fields[3])
+    if head != _NONE:
+        name, time, route, digest = orjson.loads(head)
+        decision = DecisionText(name, time, route, digest, packed.decode())
+    if captured != _NONE:
+        data = orjson.loads(captured)
         capture = Capture(**{**data, "tool_calls": tuple(data["tool_calls"])})
-    return Settle(shape.unpack_exchange(orjson.loads(fields[0]), names), decision, capture)
+    return Packed(orjson.loads(exchange), decision, capture)
 
 
 def _line(kind: bytes, *fields: bytes) -> bytes:
