@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from router.errors import RequestError
+from router.quick import quick
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -34,6 +35,7 @@ class Line(Protocol):
         """A piece of the body of a begun answer, not an empty one, written now. False: it was not, for the client takes nothing now, or has left."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Request:
     """One HTTP request as it reached us. `id` is its `x-request-id`, `started` a `perf_counter` instant."""

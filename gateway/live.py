@@ -15,6 +15,7 @@ from router.estimate import LogSpread, Mean, TokenRatio
 from router.headroom import Headroom, left
 from router.hedge import LEAST_SEEN, Purse
 from router.quantile import Quantile
+from router.quick import quick
 from router.retries import Window, on_request, on_retry
 from router.slow import usual
 from router.types import Candidate, Live
@@ -27,6 +28,7 @@ _MOST_NAMES = 2000
 _PRESET_TOKENS = 10_000
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Observation:
     """What one finished call taught. Milliseconds and counts; None where it was not seen. `predicted_ms` is the decision's latency, `saved_nanousd` what the

@@ -15,6 +15,7 @@ from gateway.complaint import a, missing, wrong_type
 from gateway.responses import request as responses
 from router.capability import needs
 from router.errors import RequestError
+from router.quick import quick
 from router.types import Features
 
 Endpoint = Literal["chat", "completions", "embeddings", "responses"]
@@ -36,6 +37,7 @@ class Turn:
     root: str | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Ask:
     """A request as it was sent. `body` is shared and never changed; `wants_usage`: the client itself asked for usage in its stream.

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from math import exp2
 from typing import Literal
 
+from router.quick import quick
+
 Phase = Literal["closed", "open", "half_open"]
 Event = Literal["good", "bad", "trip"]
 
@@ -43,6 +45,7 @@ TABLE: dict[tuple[Phase, Event], Phase] = {
 }
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class BreakerState:
     """Decayed counts of a closed circuit, or how long an open one stays open. `retry_at`: the backend asked not to be called before (429, 503)."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import exp2, log, sqrt
 
+from router.quick import quick
+
 _PRIOR_WEIGHT = 8.0
 _LEAST_SIGMA = 0.05
 
@@ -17,6 +19,7 @@ def _faded(weight: float, at: float, now: float, half_life_s: float) -> float:
     return weight * exp2(-max(now - at, 0.0) / half_life_s)
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Mean:
     """A time-decayed mean. `value` is None until something was observed; `weight` counts observations, decayed, at most `limit`."""
@@ -35,6 +38,7 @@ class Mean:
         return Mean(self.value + (x - self.value) / (weight + 1.0), weight + 1.0, max(now, self.at), self.half_life_s, self.limit)
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class LogSpread:
     """The spread of log(x / predicted): how far predictions of a positive quantity miss, as the sigma of a log-normal.
@@ -64,6 +68,7 @@ class LogSpread:
         return LogSpread(square, weight + 1.0, max(now, self.at), self.prior, self.half_life_s, self.limit)
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class TokenRatio:
     """Bytes per token of one model's tokenizer on one route's text: decayed bytes over decayed tokens, from a prior of four bytes for a few hundred tokens."""

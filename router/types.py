@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
+from router.quick import quick
+
 CostState = Literal["known", "measured", "estimated", "unknown"]
 UsageState = Literal["provider", "estimated", "unknown"]
 Kind = Literal["hosted", "local"]
@@ -55,6 +57,7 @@ class Why(StrEnum):
     CANARY = "canary"
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Usage:
     """Tokens of one answer. `cached` (read from the provider's cache), `cache_write` (written to it) and `audio_input` are parts of `input`, `reasoning` and
@@ -135,6 +138,7 @@ class Snapshot:
     pinned: bool = False
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Live:
     """The fast-moving half, one per candidate: what is known of a backend right now.
@@ -165,6 +169,7 @@ class Live:
     probe_due: bool = False
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Features:
     """What a decision may know of a request: sizes and needs, never text. `conversation` is a stable hash of its beginning (canary split)."""
@@ -178,6 +183,7 @@ class Features:
     slo_total_ms: float | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Scored:
     """One candidate as the decision saw it. Money in nano-dollars; None where unknown or not scored."""
@@ -192,6 +198,7 @@ class Scored:
     score_nanousd: float | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Decision:
     """The choice for one request and everything it was made from: enough to replay it. `order` is the failover order, `chosen` first; empty: no candidate."""
@@ -214,6 +221,7 @@ class Decision:
         return self.order[0] if self.order else None
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """One call to one backend within an exchange, failed ones included; each carries its own cost. `kind` decides whether GPU minutes are booked on it.
@@ -235,6 +243,7 @@ class Attempt:
     service_tier: str | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Exchange:
     """One admitted request and its outcome: exactly one settled ledger row. `id` is the `x-request-id`.

@@ -23,6 +23,7 @@ import orjson
 from gateway.store import shape
 from gateway.store.captures import Capture
 from gateway.store.responses import Stored
+from router.quick import quick
 from router.types import Decision, Exchange
 
 FORMAT = 1
@@ -39,6 +40,7 @@ class Header:
     decision: shape.Names
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Admit:
     """A request was let in; `time` in epoch seconds."""
