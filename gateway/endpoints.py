@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import secrets
 from collections.abc import Awaitable, Callable
 from time import perf_counter
 
@@ -13,6 +12,7 @@ from gateway import auth, cors, exchange, http_errors, openai_models, passthroug
 from gateway.asgi import Broken, ClientGone, Receive, Request, Scope, Send, answer
 from gateway.context import Gateway
 from gateway.files.routes import Kept
+from gateway.ids import new_id
 from gateway.responses import resource
 from gateway.scrape import Scrape
 from gateway.store.keys import Key
@@ -62,7 +62,7 @@ class Endpoints:
                 entry = frozenset({"OPTIONS"}), lambda request: cors.permit(request, origins)
             else:
                 send = cors.shown_to(send, scope, origins)
-        request = Request(scope, receive, send, f"req_{secrets.token_hex(16)}", perf_counter())
+        request = Request(scope, receive, send, new_id("req", self._gateway.clock(), 10), perf_counter())
         methods, handler = entry
         try:
             _check_method(scope["method"], scope["path"], methods)
