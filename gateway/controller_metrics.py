@@ -9,10 +9,12 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, time
 from pathlib import Path
 
 from sqlalchemy import Engine
 
+from gateway import price_package
 from gateway.bell import Bell
 from gateway.metric_files import CONTROLLER, MetricFiles, Said
 from gateway.metrics import Metrics
@@ -49,10 +51,13 @@ class ControllerMetrics:
         self._bell = Bell(data_dir / "metrics", CONTROLLER, self.once)
         self._gpu = GpuTotals(int(clock() // 60))
         self._corrupt = 0
+        self._priced: float | None = None
         self._looking = asyncio.Lock()
 
     def start(self) -> None:
         """Go on where a controller that died had got to, and listen for the bell."""
+        as_of = price_package.as_of()
+        self._priced = None if as_of is None else datetime.combine(as_of, time(), UTC).timestamp()
         before = self._files.before()
         if before is not None:
             self.metrics.carry(before.cells)
@@ -80,6 +85,8 @@ class ControllerMetrics:
             metrics.count("breakeven_ledger_corrupt_records", by=ingester.corrupt - self._corrupt)
             self._corrupt = ingester.corrupt
             self._sources.traces.count(metrics)
+            if self._priced is not None:
+                metrics.set("breakeven_price_data_age_seconds", max(0.0, self._clock() - self._priced))
             for name, labels, more in self._gpu.seen(bill):
                 metrics.count(name, *labels, by=more)
             await self._write()

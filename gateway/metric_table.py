@@ -65,9 +65,7 @@ _WORKERS: tuple[Row, ...] = (
     Row("breakeven_ledger_pending_records", "gauge", "Settled records that the disk has not taken yet."),
     Row("breakeven_ledger_spool_bytes", "gauge", "Size of the largest worker's spool files; at 512 MiB it refuses requests.", merge="max"),
     Row("breakeven_fleet_stale_seconds", "gauge", "How long the database has not answered; 0 while it does.", merge="max"),
-    Row(
-        "breakeven_breaker_state", "gauge", "Circuit breaker of a backend: 0 closed, 1 half open, 2 open; the worst worker's.", ("backend",), merge="max"
-    ),
+    Row("breakeven_breaker_state", "gauge", "Circuit breaker of a backend: 0 closed, 1 half open, 2 open; the worst worker's.", ("backend",), merge="max"),
     Row("breakeven_replica_up", "gauge", "Whether a vLLM replica is healthy.", ("engine", "replica"), merge="max"),
     Row("breakeven_engine_replicas", "gauge", "vLLM replicas that an engine should have.", ("engine",), merge="max"),
     Row("breakeven_engine_replicas_up", "gauge", "vLLM replicas of an engine that are healthy.", ("engine",), merge="max"),
@@ -77,7 +75,6 @@ _WORKERS: tuple[Row, ...] = (
     Row("breakeven_slo_target_ratio", "gauge", "The share of requests that should meet what a route aims at.", ("route",), merge="max"),
     Row("breakeven_budget_limit_usd", "gauge", "What may be spent in a budget's period, dollars.", _BUDGET, merge="max"),
     Row("breakeven_budget_left_usd", "gauge", "What is left of it, reservations of requests under way taken off.", _BUDGET, merge="max"),
-    Row("breakeven_price_data_age_seconds", "gauge", "Age of the price list that comes with the gateway.", merge="max"),
     Row("breakeven_unpriced_models", "gauge", "Hosted candidates of routes that nobody has a price for.", merge="max"),
     Row("breakeven_controller_age_seconds", "gauge", "How long ago the controller last said something; no sample: never.", merge="max"),
 )
@@ -90,6 +87,7 @@ _CONTROLLER: tuple[Row, ...] = (
     Row("breakeven_ledger_open_requests", "gauge", "Admitted requests whose outcome the database does not have yet.", merge="max"),
     Row("breakeven_gpu_cost_usd", "counter", "GPU dollars of closed minutes: allocated to requests, or idle.", ("engine", "share")),
     Row("breakeven_gpu_seconds", "counter", "Seconds that replicas were up, of closed minutes.", ("engine",)),
+    Row("breakeven_price_data_age_seconds", "gauge", "Days since the newest price change that the price list knows, in seconds.", merge="max"),
     Row("breakeven_trace_spans", "counter", "Spans for the OTLP endpoint: sent, dropped (the queue was full) or failed (it did not take them).", ("result",)),
     Row("breakeven_trace_queue_length", "gauge", "Spans that wait to be sent.", merge="max"),
 )
