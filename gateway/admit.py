@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from time import perf_counter
 
 from gateway import ask_bounds, auth, body, wire, wishes
@@ -31,7 +32,10 @@ async def admit(gateway: Gateway, endpoint: Endpoint, request: Request) -> Run:
     """Let a request in, or raise RequestError (nothing was written, the client is told why). ClientGone when it left meanwhile."""
     now, view = gateway.clock(), gateway.fleet.view
     key = auth.of(request.scope, view, now)
+    auth.check_endpoint(key, endpoint)
     asked = wishes.read(request.scope["headers"])
+    if key is not None and key.tags:
+        asked = replace(asked, tags={**key.tags, **asked.tags})
     raw, waited_s = await body_of(request, gateway.admission.bodies)
     ask = wire.parse(raw, endpoint)
     ask_bounds.check(ask.body, raw)
@@ -39,7 +43,7 @@ async def admit(gateway: Gateway, endpoint: Endpoint, request: Request) -> Run:
     if endpoint == "responses":
         ask = await recall(gateway, key, ask)
     wanted = wire.features(ask, asked.slo_ms)
-    hold = gateway.limits.reserve(key, plan.route, _expected_tokens(wanted), now)
+    hold = gateway.limits.reserve(key, plan.route, _expected_tokens(wanted), now, asked.tags)
     waited_s += await _place(gateway, hold, request, _priority(ask, asked), _patience_s(plan, asked))
     try:
         _write_ahead(gateway, request, plan.route, key, now)

@@ -24,11 +24,13 @@ from gateway.config.models import Config
 from gateway.context import Gateway
 from gateway.endpoints import Endpoints
 from gateway.fleet import Fleet
+from gateway.lease import Source
 from gateway.limits import Limits
 from gateway.metrics import Metrics
 from gateway.reload import budgets, price_book, reread
 from gateway.scrape import Scrape
 from gateway.settle import Books
+from gateway.spending import Spending
 from gateway.store.spool import Spool
 from gateway.upstream import Upstreams
 from gateway.warmstart import warm_up
@@ -42,9 +44,12 @@ _ADMIN_PREFIXES = ("/admin", "/dashboard", "/metrics")
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What differs between a worker of `serve` and a test. `on_reload` tells the other processes, `clock` is epoch seconds."""
+    """What differs between a worker of `serve` and a test. `on_reload` tells the other processes, `clock` is epoch seconds; `source` is where the numbers
+    behind limits are, which only the first of those who share it keeps in step with the ledger (`leads`)."""
 
     worker: str = "w0"
+    source: Source | None = None
+    leads: bool = True
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
     on_reload: Callable[[], None] = lambda: None
     clock: Callable[[], float] = time.time  # noqa: TID251 - this is the composition root
@@ -63,10 +68,11 @@ class Companion(Protocol):
 class App:
     """The ASGI callable. `state.gateway` is the Gateway."""
 
-    def __init__(self, gateway: Gateway, worker: str) -> None:
+    def __init__(self, gateway: Gateway, options: Options) -> None:
         self.state = SimpleNamespace(gateway=gateway)
         self.gateway = gateway
-        self.scrape = Scrape(gateway, worker)
+        self.scrape = Scrape(gateway, options.worker)
+        self._spending, self._leads = Spending(gateway), options.leads
         self._endpoints = Endpoints(gateway, self.scrape)
         self._building: asyncio.Task[ASGIApp] | None = None
         self._companion: Companion | None = None
@@ -113,6 +119,7 @@ class App:
         gateway = self.gateway
         await gateway.fleet.start()
         await warm_up(gateway)
+        await self._spending.start(keep=self._leads)
         await self.scrape.start()
         self._operations()
         if self._companion is not None:
@@ -124,11 +131,13 @@ class App:
         if self._companion is not None:
             await self._companion.close()
         await asyncio.gather(self._operations(), return_exceptions=True)
+        await self._spending.stop()
         await gateway.fleet.stop()
         await gateway.upstream.close()
         gateway.books.flush()
         await self.scrape.stop()
         gateway.spool.close()
+        gateway.limits.source.close()
 
     def _elsewhere(self, scope: Scope, path: str) -> bool:
         """Whether a path belongs to the other port, where there are two."""
@@ -152,7 +161,7 @@ def create_app(config: Config, database: Engine, options: Options | None = None)
         books=Books(spool),
         metrics=metrics,
         upstream=Upstreams(),
-        limits=Limits(budgets(config)),
+        limits=Limits(budgets(config), chosen.source),
         admission=Admission(config.server.max_in_flight, config.server.max_queue, metrics),
         clock=chosen.clock,
         started=chosen.clock(),
@@ -166,14 +175,14 @@ def create_app(config: Config, database: Engine, options: Options | None = None)
         return fresh
 
     gateway.reload = reload
-    return App(gateway, chosen.worker)
+    return App(gateway, chosen)
 
 
 def apply(gateway: Gateway, config: Config) -> None:
     """Take a checked configuration into force, whole."""
     gateway.config = config
     gateway.prices = price_book(config)
-    gateway.limits.budgets = budgets(config)
+    gateway.limits.configure(budgets(config))
     gateway.admission.resize(config.server.max_in_flight, config.server.max_queue)
     gateway.fleet.replace_config(config, gateway.prices)
     log.info("configuration %s is in force", config.source)

@@ -72,14 +72,27 @@ def allowed(key: Key | None, model: str, *, is_route: bool) -> bool:
     return _matches(model, key.models)
 
 
+def check_endpoint(key: Key | None, endpoint: str) -> None:
+    """Whether a key may use an endpoint (a word of store.keys.ENDPOINTS): AuthError 403 that says which scope is missing."""
+    if key is not None and key.endpoints is not None and endpoint not in key.endpoints:
+        may = ", ".join(key.endpoints)
+        message = f"This key may not use {endpoint}: its endpoints are {may}. Add {endpoint} with `breakeven keys update {key.id} --endpoint …`."
+        raise AuthError(message, status=403, code="insufficient_permissions")
+
+
 def check_pin(key: Key | None, pin: str) -> None:
     """Whether a key may name a candidate with `x-breakeven-pin`: AuthError 403 that says which scope is missing."""
+    check_endpoint(key, "pin")
     if not allowed(key, pin, is_route=False):
         raise AuthError(f"This key may not pin {pin!r}: add it to the key's models, or leave x-breakeven-pin out.", status=403, code="insufficient_permissions")
 
 
 def check_passthrough(key: Key | None, path: str) -> None:
-    """Whether a key may use endpoints that are passed on to the default provider: only one without limits, or with `*` among its models."""
+    """Whether a key may use endpoints that are passed on to the default provider: one with `passthrough` among its endpoints; of those whose endpoints are
+    not limited, one without limits to its routes and models, or with `*` among the latter."""
+    check_endpoint(key, "passthrough")
+    if key is not None and key.endpoints is not None:
+        return
     if key is not None and (key.routes is not None or key.models is not None) and _ALL not in (key.models or ()):
         raise AuthError(f"This key may not use {path}: it is limited to certain routes or models.", status=403, code="insufficient_permissions")
 

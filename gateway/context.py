@@ -16,7 +16,7 @@ What the admin API and the dashboard may use of it:
 `gateway.spool`             write-ahead records of exchanges
 `gateway.books`             exchanges that are over, settled in the next turn of the loop
 `gateway.metrics`           `.render() -> bytes`
-`gateway.limits`            per-key limits and per-route budgets: `.spent_today(route, now) -> int` nano-dollars, `.hosted_left(key, route, now)`
+`gateway.limits`            per-key limits and per-route budgets: `.spent_today(route, now) -> int` nano-dollars, `.account(budget)`
 `gateway.started`           epoch seconds
 `await gateway.reload()`    re-read the file: ConfigError when it is not valid (nothing changes), else applied here at once and in every other process
 """

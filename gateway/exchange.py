@@ -14,11 +14,10 @@ from gateway import admit, hedge, http_errors
 from gateway.answer import head
 from gateway.asgi import ClientGone, Request, Send, answer
 from gateway.attempt import attempt, end, judge
-from gateway.budget import reserve
+from gateway.budget import refusal, reserve
 from gateway.call import Call
 from gateway.context import Gateway
 from gateway.guard import Guard
-from gateway.refusals import no_candidate
 from gateway.relay import send_stream, send_whole
 from gateway.run import Run
 from gateway.wire import Endpoint
@@ -69,13 +68,13 @@ def _decide(run: Run) -> None:
     """Choose, and reserve the dollars of the choice; where they are not there any more, choose again without hosted candidates."""
     gateway, now, seed = run.gateway, run.gateway.clock(), random.getrandbits(62)
     decision_id = f"dec_{secrets.token_hex(12)}"
-    left = gateway.limits.hosted_left(run.key, run.plan.route, now)
+    left = not run.hold.accounts or gateway.limits.hosted_left(run.hold, now)
     run.decision = gateway.fleet.decide(run.plan, run.features, now, seed, decision_id, hosted_left=left)
     chosen = run.decision.chosen
     if chosen is not None and not reserve(run, chosen, now):
         run.decision = gateway.fleet.decide(run.plan, run.features, now, seed, decision_id, hosted_left=False)
     if run.decision.chosen is None:
-        raise no_candidate(run.decision, run.plan, now)
+        raise refusal(run, run.decision, now)
     if run.plan.siblings:
         gateway.fleet.board.asked(run.plan.name, now)
 

@@ -121,7 +121,7 @@ class _Relay:
             backend=self.name,
             adapter_version=None,
             key_id=self.key.id if self.key is not None else None,
-            tags={},
+            tags=dict(self.key.tags or {}) if self.key is not None else {},
             stream=False,
             status=self.status,
             outcome=self.outcome,

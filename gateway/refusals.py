@@ -1,4 +1,4 @@
-"""What to tell a client when no candidate may answer: from the drops of a decision to one error. Pure."""
+"""What to tell a client when no candidate may answer, and it is not for a budget (budget.py): from the drops of a decision to one error. Pure."""
 
 from __future__ import annotations
 
@@ -15,12 +15,6 @@ def no_candidate(decision: Decision, plan: RoutePlan, now: float) -> RequestErro
     """The error of a decision without candidates. What the client can change comes last only where something of ours is passing."""
     drops = [scored.dropped_because or "" for scored in decision.scored]
     name = plan.name
-    if "budget" in drops:
-        return LimitError(
-            f"You exceeded your current quota: today's hosted budget of {name!r} is spent, and nothing free can answer. It starts anew at 00:00 UTC.",
-            retry_after_s=_until_midnight(now),
-            code="insufficient_quota",
-        )
     waits = [live.retry_at - now for live in decision.live if live.retry_at is not None and live.retry_at > now]
     if drops and all(drop == "retry_after" for drop in drops):
         wait_s = min(waits, default=_SHORTLY_S)
@@ -58,7 +52,3 @@ def _unavailable(message: str, wait_s: float | None) -> LimitError:
 
 def _listed(decision: Decision) -> str:
     return ", ".join(f"{scored.backend}: {scored.dropped_because}" for scored in decision.scored)
-
-
-def _until_midnight(now: float) -> float:
-    return 86_400.0 - now % 86_400.0

@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 
+from gateway import quotas
 from gateway.config.load import load
 from gateway.config.models import Config
 from gateway.prices import PriceBook
+from gateway.quotas import Budgets
 
 log = logging.getLogger("breakeven.config")
 
@@ -32,6 +34,8 @@ def price_book(config: Config) -> PriceBook:
     return PriceBook(config.prices, {name: str(provider.base_url) for name, provider in config.providers.items()})
 
 
-def budgets(config: Config) -> dict[str, int]:
-    """Nano-dollars a day of the routes that have a budget."""
-    return {name: limit for name, route in config.routes.items() if (limit := route.budget.nanousd_per_day) is not None}
+def budgets(config: Config) -> Budgets:
+    """The budgets of routes and tags that a configuration sets."""
+    routes = {name: quotas.of("route", name, name, route.budget.nanousd_per_day, route.budget.nanousd_per_month) for name, route in config.routes.items()}
+    tags = {each.tag: quotas.of("tag", each.tag, each.tag, each.nanousd_per_day, each.nanousd_per_month) for each in config.budgets.tags}
+    return Budgets({name: found for name, found in routes.items() if found}, tags)

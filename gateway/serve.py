@@ -272,7 +272,8 @@ class _Arbiter:
 
 def _prepare(config: Config) -> None:
     """What all processes share: the directories, the database's shape, the place where workers add up their metrics."""
-    from gateway import metric_files
+    from gateway import metric_files, pool
+    from gateway.store import ingest
     from gateway.store.schema import upgrade
     from serving.database import connect
 
@@ -280,11 +281,13 @@ def _prepare(config: Config) -> None:
     try:
         directory.mkdir(parents=True, exist_ok=True)
         metric_files.empty(directory / "metrics")
+        pool.make(directory / pool.FILE, config.server.workers)
     except OSError as error:
         raise ConfigError(f"server.data_dir: {directory} cannot be written ({error.strerror}); name another directory or change its permissions") from error
     database = connect(config.database, config.source.parent)
     try:
         upgrade(database)
+        ingest.catch_up(database, directory / "spool")  # what was spent before a kill is known before anything is spent on top of it
     finally:
         database.dispose()
 

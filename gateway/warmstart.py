@@ -1,12 +1,14 @@
-"""What a new process takes over from the ledger: how its backends did lately, and what was spent today. Read once at the start; nothing is written."""
+"""What a new process takes over from the ledger: how its backends did lately, by its observations. Read once at the start; nothing is written.
+
+Not here: what was spent (spending.py).
+"""
 
 from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING
 
-from gateway.store import costs, observations
-from gateway.store.period import Period
+from gateway.store import observations
 from serving.database import reading
 
 if TYPE_CHECKING:
@@ -15,25 +17,17 @@ if TYPE_CHECKING:
     from gateway.context import Gateway
     from gateway.store.observations import Observation
 
-_DAY_S = 86_400.0
-
 
 async def warm_up(gateway: Gateway) -> None:
-    """Fill the estimators and the budgets of a gateway that has answered nothing yet."""
+    """Fill the estimators of a gateway that has answered nothing yet."""
     now = gateway.clock()
-    seen, routes, keys = await asyncio.to_thread(_read, gateway.database, now)
-    for each in seen:
+    for each in await asyncio.to_thread(_read, gateway.database, now):
         _take(gateway, each, now)
-    gateway.limits.preset(routes, keys, now)
 
 
-def _read(database: Engine, now: float) -> tuple[list[Observation], dict[str, int], dict[str, int]]:
-    today = Period(now - now % _DAY_S)
+def _read(database: Engine, now: float) -> list[Observation]:
     with reading(database) as conn:
-        seen = observations.recent(conn, now)
-        spent = [{row[name]: row["hosted_nanousd"] for row in costs.report(conn, (name,), today)["data"]} for name in ("route", "key")]
-    routes, keys = ({str(name): amount for name, amount in each.items() if name is not None and amount} for each in spent)
-    return seen, routes, keys
+        return observations.recent(conn, now)
 
 
 def _take(gateway: Gateway, seen: Observation, now: float) -> None:

@@ -26,6 +26,8 @@ from gateway.config.models import Config
 from gateway.http_edge import Bounds, Edge
 from gateway.http_server import protocol
 from gateway.listen import let_nobody_in, not_accepted
+from gateway.pool import FILE as POOL
+from gateway.pool import Pool
 from gateway.reload import reread
 from gateway.scrape import worker_name
 from router.errors import ConfigError
@@ -102,7 +104,13 @@ def run(config: Config, sockets: Sequence[socket.socket], place: Place) -> None:
     gc.set_threshold(*_COLLECT)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            options = Options(worker=worker_name(place.index), environ=place.environ, on_reload=lambda: os.kill(place.arbiter, signal.SIGHUP))
+            options = Options(
+                worker=worker_name(place.index),
+                source=Pool(config.server.data_dir / POOL, config.server.workers, place.index),
+                leads=place.index == 0,
+                environ=place.environ,
+                on_reload=lambda: os.kill(place.arbiter, signal.SIGHUP),
+            )
             runner.run(_serve(create_app(config, database, options), sockets, place))
     finally:
         database.dispose()

@@ -117,7 +117,7 @@ async def explain(gateway: InGateway, route: str, body: Annotated[dict[str, Any]
         # A provider that lists every model would take any misspelt route for one of its own.
         known = ", ".join(fleet.view.routes) or "none"
         raise RequestError(f"There is no route {route!r}; the configuration has: {known}.", status=404, code="route_not_found", param="route")
-    made = fleet.explain(route, body, hosted_left=gateway.limits.hosted_left(None, route, now))
+    made = fleet.explain(route, body, hosted_left=gateway.limits.hosted_left(gateway.limits.look(route, now), now))
     snapshot = fleet.plan(fleet.view, route).snapshot_of(made.snapshot_digest)
     return DecisionBody(**shapes.decision(made, snapshot))
 

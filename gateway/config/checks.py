@@ -73,11 +73,6 @@ def _server(data: Mapping[str, object], root: Path) -> Iterator[Finding]:
         yield Finding(("server", "host"), f"{host!r} can be reached from other machines and there is no server.admin_key; without one {why}", doubt=True)
     if section.get("admin_port") not in (None, 0) and section.get("admin_port") == section.get("port", 8080):
         yield Finding(("server", "admin_port"), "is the same as server.port: choose another, or leave it out to serve both on one port")
-    workers = section.get("workers")
-    if isinstance(workers, str) and workers.isdecimal():
-        workers = int(workers)
-    if isinstance(workers, int) and workers > 1 and not data.get("redis"):
-        yield Finding(("server", "workers"), f"{workers} workers share limits and budgets through Redis: set redis: redis://host:6379/0, or use 1 worker")
     default = text(section, "default_provider")
     if default is not None and default not in mapping(data, "providers"):
         yield unknown(("server", "default_provider"), "provider", default, mapping(data, "providers"))

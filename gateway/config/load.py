@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from gateway.config.budget_checks import check_budgets
 from gateway.config.checks import check
 from gateway.config.document import Document, Loc, from_text, read
 from gateway.config.models import OPENAI_URL, Config
@@ -44,7 +45,7 @@ def _build(document: Document, source: Path, environ: Mapping[str, str], server:
     if server:
         data["server"] = {**_mapping(data.get("server")), **server}
         document.flags = frozenset(("server", name) for name in server)
-    found = [] if not document.data else [*check(data, source.parent), *check_prices(data), *check_routes(data, source.parent)]
+    found = [] if not document.data else [*check(data, source.parent), *check_prices(data), *check_budgets(data), *check_routes(data, source.parent)]
     doubts = _problems(document, ((f.loc, f.message) for f in found if f.doubt))
     wrong = [(f.loc, f.message) for f in found if not f.doubt]
     return validate(document, Config, data, wrong, context={"root": source.parent, "source": source, "warnings": doubts})

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from pydantic import Field, PrivateAttr, SecretStr
 from typing_extensions import override
 
+from gateway.config.budgets import AlertsConfig, BudgetConfig, BudgetsConfig
 from gateway.config.prices import PriceOverride
 from gateway.config.section import Section
 from gateway.config.telemetry import TelemetryConfig
@@ -221,17 +222,6 @@ class CaptureConfig(Section):
     redact: tuple[Redaction, ...] = ("email", "phone", "card")
 
 
-class BudgetConfig(Section):
-    """Hosted dollars a route may spend in a UTC day."""
-
-    usd_per_day: Usd | None = None
-
-    @property
-    def nanousd_per_day(self) -> int | None:
-        """Nano-dollars; None: no limit."""
-        return None if self.usd_per_day is None else parse_usd(self.usd_per_day)
-
-
 class RouteConfig(Section):
     """A name clients ask for, the ways to answer it, and what is wanted of the answers."""
 
@@ -257,6 +247,8 @@ class Config(Section):
     training: TrainingConfig = TrainingConfig()
     telemetry: TelemetryConfig = TelemetryConfig()
     routes: dict[str, RouteConfig] = Field(default={})
+    budgets: BudgetsConfig = BudgetsConfig()
+    alerts: AlertsConfig = AlertsConfig()
 
     _source: Path = PrivateAttr(default=Path("breakeven.yaml"))
     _warnings: tuple[Problem, ...] = PrivateAttr(default=())

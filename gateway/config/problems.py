@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 
 from gateway.config.document import Document, Loc
 
-HIDDEN = frozenset({"api_key", "admin_key", "headers", "env", "database", "redis", "base_url", "urls"})
+HIDDEN = frozenset({"api_key", "admin_key", "headers", "env", "database", "redis", "base_url", "urls", "webhook", "secret"})
 _SHOWN = 60
 _WORDING = {
     "string_type": "must be text (put it in quotes)",

@@ -20,9 +20,10 @@ _JSON = (b"content-type", b"application/json")
 
 
 def key_id(gateway: Gateway, request: Request) -> str | None:
-    """The id of the key that asks; None while the gateway is open. AuthError 401."""
+    """The id of the key that asks; None while the gateway is open. AuthError 401, or 403 for a key that may not use these endpoints."""
     view = gateway.fleet.view
     key = auth.authenticate(request.header(b"authorization"), view.keys, open_access=view.open_access, now=gateway.clock())
+    auth.check_endpoint(key, "batches" if request.scope["path"].startswith("/v1/batches") else "files")
     return key.id if key is not None else None
 
 

@@ -34,6 +34,7 @@ async def serve(gateway: Gateway, request: Request) -> None:
         return
     view = gateway.fleet.view
     key = auth.authenticate(request.header(b"authorization"), view.keys, open_access=view.open_access, now=gateway.clock())
+    auth.check_endpoint(key, "responses")
     method, query = request.scope["method"], parse_qs(request.scope.get("query_string", b"").decode("latin-1"))
     stored = await gateway.responses.one(gateway.database, response_id, key.id if key is not None else None)
     if stored is None:

@@ -262,8 +262,8 @@ def catch_up(engine: Engine, directory: Path) -> None:
     """Bring in what dead workers left, before others begin. Where that cannot be done now, the controller will do it."""
     try:
         ingester = Ingester(engine, directory)
-    except StateError as error:
-        log.warning("the ledger is not caught up with before the start: %s", error.message)
+    except (StateError, OSError) as error:
+        log.warning("the ledger is not caught up with before the start: %s", error)
         return
     try:
         ingester.run_once()

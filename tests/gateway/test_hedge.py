@@ -13,6 +13,7 @@ import httpx
 import orjson
 import pytest
 
+from gateway.quotas import Budget, Budgets
 from router.types import Exchange, Outcome
 from serving import replica_table
 from serving.database import writing
@@ -231,8 +232,9 @@ def test_without_dollars_there_is_no_hedge(start: Callable[..., LiveGateway], up
     with httpx.Client(base_url=gateway.url, timeout=30) as client:
         assert chat(client).headers["x-breakeven-backend"] == "one/m"
         assert not fallback.seen
-        # each of the two is expected to come to more than 10,000 nano-dollars; 15,000 are spent
-        gateway.call(lambda: gateway.app.gateway.limits.__setattr__("budgets", {"r": 15_000 + 20_000}))
+        tight = Budgets({"r": (Budget("route", "r", "r", "day", 20_000),)})  # what was spent before is not counted against it
+        # each of the two is expected to come to more than 10,000 nano-dollars
+        gateway.call(lambda: gateway.app.gateway.limits.configure(tight))
         assert chat(client).headers["x-breakeven-reason"] == "cost"
     assert not fallback.seen
     assert [attempts(row) for row in gateway.rows(2)] == [[("one/m", None)]] * 2

@@ -25,13 +25,6 @@ def refused(*drops: str, live: tuple[Live, ...] = (), features: Features | None 
     return error.status, error.code, error.message, error.retry_after_s if isinstance(error, LimitError) else None
 
 
-def test_a_spent_budget_comes_first() -> None:
-    """Whatever else is wrong: until midnight the dollars are the reason."""
-    status, code, message, wait = refused("budget", "unhealthy")
-    assert (status, code, wait) == (429, "insufficient_quota", 6_400.0)
-    assert "exceeded your current quota" in message
-
-
 def test_everyone_asked_to_wait() -> None:
     """429 with the shortest of the waits."""
     live = (Live("b0", retry_at=NOW + 9), Live("b1", retry_at=NOW + 4))

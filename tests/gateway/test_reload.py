@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.quotas import Budget, Budgets
 from gateway.reload import budgets, reread
 from router.errors import ConfigError
 from tests.gateway.live_gateway import config_of
@@ -30,7 +31,7 @@ def test_routes_and_keys_change_sockets_do_not(tmp_path: Path, caplog: pytest.Lo
     assert got.server.admin_key is not None
     assert (got.server.port, got.database, got.source) == (0, config.database, path)
     assert "server.port, database" in caplog.text
-    assert budgets(got) == {"r": 2_000_000_000}
+    assert budgets(got) == Budgets({"r": (Budget("route", "r", "r", "day", 2_000_000_000),)})
 
 
 def test_an_invalid_file_raises(tmp_path: Path) -> None:

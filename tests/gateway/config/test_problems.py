@@ -80,9 +80,9 @@ def test_every_error_a_model_can_raise_is_worded() -> None:
 
 def _sections(model: type[BaseModel]) -> set[type[BaseModel]]:
     schema = TypeAdapter(model).json_schema()
-    from gateway.config import models, prices
+    from gateway.config import budgets, models, prices
 
-    return {getattr(models, name, None) or getattr(prices, name) for name in schema["$defs"]} | {model}
+    return {next(found for room in (models, prices, budgets) if (found := getattr(room, name, None)) is not None) for name in schema["$defs"]} | {model}
 
 
 def _check_worded(model: type[BaseModel], name: str, value: object, pydantics: tuple[str, ...]) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -11,7 +13,7 @@ down_revision = '0006'
 branch_labels = None
 depends_on = None
 
-_KEYS = {
+_KEYS: dict[str, Any] = {
     'endpoints': sa.JSON(),
     'nanousd_per_month': sa.BigInteger(),
     'tags': sa.JSON(),
