@@ -19,7 +19,7 @@ _OK = 200
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """`request` is sent as it is, over and over, by `clients` connections for `seconds`; each client asks at least once.
+    """`request` is sent as it is, over and over, by `clients` connections for `seconds`; each client asks at least once, and not again within `every_s`.
 
     `stagger_s` spreads their starts; an answer that brings nothing for `stall_s` is broken, and `grace_s` is how long the last ones may take. `keep`: whether
     single latencies and delays are wanted (a soak would fill memory with them).
@@ -35,6 +35,7 @@ class Job:
     stall_s: float = 10.0
     grace_s: float = 15.0
     keep: bool = True
+    every_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +106,7 @@ class Caller(asyncio.Protocol):
         self._began = 0.0
         self._asking = self._touched = False
         self._watch: asyncio.TimerHandle | None = None
+        self._next: asyncio.TimerHandle | None = None
 
     @override
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -146,10 +148,19 @@ class Caller(asyncio.Protocol):
             self._tally.done += 1
             if self._job.keep:
                 self._tally.latency_us.append(int((now - self._began) * 1e6))
-            if now < self._tally.ends and self._parser.should_keep_alive():
-                self._ask()
-            else:
+            if not self._parser.should_keep_alive():
                 self._end()
+            elif (wait_s := self._began + self._job.every_s - now) > 0.0:
+                self._next = self._loop.call_later(wait_s, self._again)
+            else:
+                self._again()
+
+    def _again(self) -> None:
+        self._touched = True  # what was waited until now is no stall
+        if time.perf_counter() < self._tally.ends:
+            self._ask()
+        else:
+            self._end()
 
     def _ask(self) -> None:
         if self._job.stream:
@@ -159,7 +170,7 @@ class Caller(asyncio.Protocol):
         self._transport.write(self._request)
 
     def _check(self) -> None:
-        if not self._touched:
+        if self._asking and not self._touched:
             self._fail("stalled")
             return
         self._touched = False
@@ -173,7 +184,8 @@ class Caller(asyncio.Protocol):
             self._transport.abort()
 
     def _end(self) -> None:
-        if self._watch is not None:
-            self._watch.cancel()
+        for timer in (self._watch, self._next):
+            if timer is not None:
+                timer.cancel()
         if not self._over.done():
             self._over.set_result(None)

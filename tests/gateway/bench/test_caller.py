@@ -162,3 +162,10 @@ async def test_the_upstream_survives_nonsense() -> None:
             assert await reader.read() == b""
         writer.close()
         assert (await load.run(job(port)))["failed"] == {}
+
+
+async def test_a_rate_is_kept() -> None:
+    """A client that is told a pace asks no more often, and its waiting is no stall."""
+    found = await answered(clients=2, seconds=0.5, every_s=0.2, stall_s=0.1, stagger_s=0.1)
+    assert found["failed"] == {}
+    assert 2 <= found["done"] <= 6
