@@ -5,11 +5,14 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+from gateway.spending import budgets_of
+
 if TYPE_CHECKING:
     from gateway.context import Gateway
 
 Values = dict[tuple[str, ...], float]
 _VERSION = version("breakeven")
+_USD = 1e-9
 
 
 def fill(gateway: Gateway) -> None:
@@ -26,6 +29,7 @@ def fill(gateway: Gateway) -> None:
     _routes(gateway)
     _engines(gateway)
     _adapters(gateway)
+    _budgets(gateway, now)
 
 
 def _routes(gateway: Gateway) -> None:
@@ -55,3 +59,15 @@ def _adapters(gateway: Gateway) -> None:
     gateway.metrics.replace("breakeven_adapter_versions", states)
     gateway.metrics.replace("breakeven_adapter_live_version", {(a.name,): float(a.live or 0) for a in adapters})
     gateway.metrics.replace("breakeven_adapter_canary_percent", {(a.name,): a.canary_percent if a.canary_version is not None else 0.0 for a in adapters})
+
+
+def _budgets(gateway: Gateway, now: float) -> None:
+    limits: Values = {}
+    left: Values = {}
+    for budget in budgets_of(gateway):
+        labels = (budget.scope, budget.name, budget.period)
+        if labels in limits:
+            labels = (budget.scope, f"{budget.name} {budget.id}", budget.period)  # two keys of one name
+        limits[labels], left[labels] = budget.nanousd * _USD, gateway.limits.account(budget).left(now) * _USD
+    gateway.metrics.replace("breakeven_budget_limit_usd", limits)
+    gateway.metrics.replace("breakeven_budget_left_usd", left)
