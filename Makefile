@@ -69,7 +69,7 @@ coverage: install
 	@$(COVERAGE) combine -q && $(COVERAGE) report --skip-covered --fail-under=95
 
 proof: install  ## the long proofs (kills, swaps, soaks); results are dated into docs/benchmarks.md
-	@$(PYTEST) -q --timeout=0 -m proof tests/proof
+	@BREAKEVEN_PAGE=docs/benchmarks.md $(PYTEST) -q --timeout=0 -m proof tests/proof
 
 bench: install  ## benchmarks; results are dated into docs/benchmarks.md
 	@$(BIN)/python -m tests.bench

@@ -6,6 +6,7 @@ What is sent is made to be nearly right: valid bodies with fields replaced, drop
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +22,8 @@ from tests.gateway.live_gateway import LiveGateway
 from tests.gateway.upstream_server import UpstreamServer
 
 PATHS = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses")
-EXAMPLES = settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+MOST = int(os.environ.get("BREAKEVEN_EXAMPLES", "250"))
+EXAMPLES = settings(max_examples=MOST, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 
 scalars = st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | st.text(max_size=20)
 values = st.recursive(
