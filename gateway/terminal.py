@@ -110,15 +110,17 @@ def checked(found: Mapping[str, Any]) -> None:
 
 
 def key_created(found: Mapping[str, Any]) -> None:
-    """A new key; the only time its secret is shown."""
-    line(f"key {found['id']} ({found['name']}) created. This is the only time it is shown:\n\n    {found['key']}\n")
+    """A new key, or one with a new secret; the only time that is shown."""
+    line(f"key {found['id']} ({found['name']}). This is the only time its secret is shown:\n\n    {found['key']}\n")
+    if found["previous_until"]:
+        line(f"The secret before works until {found['previous_until']}.")
 
 
 def keys(found: Mapping[str, Any]) -> None:
     """The keys there are."""
     rows(
         found["data"],
-        ("id", "name", "prefix", "routes", "models", "rpm", "tpm", "concurrency", "per_day_usd", "expires_at", "revoked_at"),
+        ("id", "name", "prefix", "routes", "models", "endpoints", "rpm", "tpm", "concurrency", "per_day_usd", "per_month_usd", "expires_at", "last_used_at", "revoked_at"),
         "no keys yet: breakeven keys create NAME",
     )
 

@@ -101,6 +101,21 @@ def test_keys_are_shown_once_listed_without_secret_and_revoked(run: Run) -> None
     assert "only time" in run("keys", "create", "second")[1]
 
 
+def test_keys_change_and_rotate(run: Run) -> None:
+    """`none` takes a limit away, what is not named stays; a new secret comes with the end of the old one; what cannot be read is a flag error."""
+    made = run("keys", "create", "x", "--rpm", "5", "--endpoint", "chat", "--tag", "team=search", "--usd-per-month", "7", "--json")[1]
+    assert (made["endpoints"], made["tags"], made["per_month_usd"]) == (["chat"], {"team": "search"}, "7")
+    code, changed, _ = run("keys", "update", made["id"], "--rpm", "none", "--tpm", "9", "--endpoint", "none", "--json")
+    assert (code, changed["rpm"], changed["tpm"], changed["endpoints"], changed["per_month_usd"]) == (0, None, 9, None, "7")
+    code, turned, _ = run("keys", "rotate", made["id"], "--grace-s", "60", "--json")
+    assert (code, turned["id"]) == (0, made["id"])
+    assert turned["key"] != made["key"]
+    assert "works until" in run("keys", "rotate", made["id"])[1]
+    for words in (("--rpm", "many"), ("--tag", "team"), ("--usd-per-day", "lots")):
+        code, refused, _ = run("keys", "update", made["id"], *words, "--json")
+        assert (code, words[0] in refused["error"]["message"]) == (2, True)
+
+
 def test_a_date_that_is_none_is_a_flag_error(run: Run) -> None:
     """--expires-at takes RFC 3339 and says so."""
     code, document, _ = run("keys", "create", "x", "--expires-at", "tomorrow", "--json")

@@ -92,6 +92,24 @@ def test_pins_and_other_endpoints_need_their_scope() -> None:
     auth.check_pin(replace(KEY, models=("openai/*",)), "openai/x")
 
 
+def test_endpoints_are_scopes_of_their_own() -> None:
+    """Only those that are listed; passing through and pinning are among them, and say so themselves. Whoever has no such list is as free as before."""
+    key = replace(KEY, endpoints=("chat", "passthrough"))
+    auth.check_endpoint(key, "chat")
+    auth.check_endpoint(KEY, "files")
+    auth.check_endpoint(None, "files")
+    auth.check_passthrough(replace(key, routes=("r",)), "/v1/audio")
+    for check in (
+        lambda: auth.check_endpoint(key, "files"),
+        lambda: auth.check_pin(key, "a/b"),
+        lambda: auth.check_passthrough(replace(key, endpoints=("chat",)), "/"),
+    ):
+        with pytest.raises(AuthError, match="its endpoints are chat") as caught:
+            check()
+        assert (caught.value.status, caught.value.code) == (403, "insufficient_permissions")
+    auth.check_pin(replace(KEY, endpoints=("pin",)), "a/b")
+
+
 def test_the_admin_key() -> None:
     """Without an admin key nobody is admin."""
     assert auth.is_admin(b"Bearer secret", "secret")

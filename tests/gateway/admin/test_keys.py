@@ -48,6 +48,30 @@ def test_a_key_that_makes_no_sense_is_refused(fresh: World, spec: dict[str, obje
     assert httpx.get(f"{fresh.url}/admin/keys").json()["data"] == []
 
 
+def test_a_key_is_rotated_and_changed(locked: World) -> None:
+    """The same id with another secret, both of which open for a while; limits change at once, null takes one away, what is left out stays."""
+    admin = {"authorization": "Bearer admin-key-for-tests"}
+    with httpx.Client(base_url=locked.url, headers=admin) as client:
+        made = client.post("/admin/keys", json={"name": "x", "rpm": 60, "usd_per_month": 5, "endpoints": ["chat"], "tags": {"team": "a"}}).json()
+        assert (made["endpoints"], made["per_month_usd"], made["tags"], made["last_used_at"]) == (["chat"], "5", {"team": "a"}, None)
+        turned = client.post(f"/admin/keys/{made['id']}/rotate", json={"grace_s": 600})
+        assert (turned.status_code, turned.json()["id"]) == (200, made["id"])
+        assert turned.json()["key"] != made["key"]
+        assert turned.json()["previous_until"] is not None
+        for secret, status in ((made["key"], 200), (turned.json()["key"], 200)):
+            assert httpx.get(f"{locked.url}/v1/models", headers={"authorization": f"Bearer {secret}"}).status_code == status
+        assert client.post(f"/admin/keys/{made['id']}/rotate", json={"grace_s": 0}).json()["previous_until"] is None
+        for secret in (made["key"], turned.json()["key"]):
+            assert httpx.get(f"{locked.url}/v1/models", headers={"authorization": f"Bearer {secret}"}).status_code == 401
+        changed = client.patch(f"/admin/keys/{made['id']}", json={"rpm": None, "usd_per_day": "2.5", "tags": None})
+        assert changed.status_code == 200
+        assert [changed.json()[name] for name in ("rpm", "per_day_usd", "per_month_usd", "endpoints", "tags", "name")] == [None, "2.5", "5", ["chat"], {}, "x"]
+        for body, param in (({"rpm": 0}, "rpm"), ({"name": None}, "name"), ({"endpoints": ["chatt"]}, "endpoints"), ({"nope": 1}, "nope")):
+            refused = client.patch(f"/admin/keys/{made['id']}", json=body)
+            assert (refused.status_code, refused.json()["error"]["param"]) == (400, param)
+        assert client.patch("/admin/keys/key_nope", json={}).status_code == 404
+
+
 def test_a_key_that_is_not_there(fresh: World) -> None:
     """404 with a code."""
     assert httpx.delete(f"{fresh.url}/admin/keys/key_nope").json()["error"]["code"] == "key_not_found"
