@@ -125,17 +125,27 @@ def scraped(gateway: LiveGateway, upstream: UpstreamServer, directory: Path) -> 
     return found
 
 
-@pytest.mark.parametrize("query", queries(), ids=lambda query: query.where)
-def test_it_names_only_what_exists(query: Query, shown: Labels) -> None:
-    """Every metric has a sample in a live scrape, or is recorded by a rule; every label that is selected or grouped by is one of the metric's."""
-    assert query.metrics or "up{" in query.text
-    known: set[str] = set(_OF_PROMETHEUS)
+def wrong(query: Query, shown: Labels) -> str | None:
+    """What a query names that is not there."""
+    if not query.metrics and "up{" not in query.text:
+        return "names no metric of ours"
+    known = set(_OF_PROMETHEUS)
     for name in query.metrics:
-        assert name in shown or name in recorded(), name
-        known |= shown.get(name, set()) | (Query(name, recorded()[name]).grouped if name in recorded() else set())
+        if name not in shown and name not in recorded():
+            return f"there is no {name}"
+        known |= shown[name] if name in shown else Query(name, recorded()[name]).grouped
     for name, labels in query.selected:
-        assert labels <= shown.get(name, set()) | _OF_PROMETHEUS, name
-    assert query.grouped <= known
+        if not labels <= shown.get(name, set()) | _OF_PROMETHEUS:
+            return f"{name} has no labels {labels - shown.get(name, set())}"
+    return None if query.grouped <= known else f"groups by {query.grouped - known}, which nothing has"
+
+
+def test_they_name_only_what_exists(shown: Labels) -> None:
+    """Every metric has a sample in a live scrape, or is recorded by a rule; every label that is selected or grouped by is one of the metric's."""
+    assert {query.where: found for query in queries() if (found := wrong(query, shown))} == {}
+    assert wrong(Query("", "sum(breakeven_nothing)"), shown) == "there is no breakeven_nothing"
+    assert wrong(Query("", 'breakeven_requests_total{model="x"}'), shown) == "breakeven_requests_total has no labels {'model'}"
+    assert wrong(Query("", "sum by (model) (breakeven_requests_total)"), shown) == "groups by {'model'}, which nothing has"
 
 
 def test_every_query_is_looked_at() -> None:
