@@ -21,6 +21,7 @@ from gateway.batches.supervisor import Batches
 from gateway.config.models import Config
 from gateway.controller_metrics import ControllerMetrics, Sources
 from gateway.engine_specs import adapter_routes, launches, replica_specs
+from gateway.engine_watch import Uptime, Work
 from gateway.files import sweep as files
 from gateway.metric_files import EVERY_S
 from gateway.reload import reread
@@ -43,6 +44,7 @@ INGEST_S = 0.1
 RECOVER_S = 1.0
 BOOKS_S = 2.0
 ROLLUPS_S = 2.0
+WORK_S = 0.25
 RETENTION_S = 3600.0
 BATCHES_S = 0.5
 
@@ -86,7 +88,8 @@ class Controller:
         self._metrics = ControllerMetrics(self._database, data_dir, clock, Sources(self._ingester, self._traces))
         self._traces.use(config.telemetry)
         self._ingester.on_rows = self._traces.rows
-        self._uptime = Uptime()
+        self._uptime, self._unsaved, self._prices = Uptime(), dict[tuple[str, int, int], float](), dict[str, int | None]()
+        self._work = Work(lambda: self.engines.replicas, self._database, clock)
         self._recovered = float("-inf")
         self._matched: Config | None = None
 
@@ -110,6 +113,7 @@ class Controller:
         while_engines_run = (
             Loop("engines and adapters", self._reconcile, RECONCILE_S),
             Loop("batches", self._batches.once, BATCHES_S),
+            Loop("engine work", self._work.once, WORK_S),
             Loop("retention", self._forget, RETENTION_S),
         )
         to_the_end = (
@@ -160,16 +164,18 @@ class Controller:
         running = {
             (r.spec.engine, r.spec.index) for r in self.engines.replicas if r.view.state in ("starting", "ready", "draining") and (r.up or r.spec.launch)
         }
-        seconds = self._uptime.seen(running, now)
-        prices = {name: engine.gpu_hour_nanousd for name, engine in self.config.engines.items()}
+        # What a database that was away did not take is said again. An engine that left the configuration keeps its price while it drains.
+        self._unsaved |= self._uptime.seen(running, now, asyncio.get_running_loop().time())
+        self._prices |= {name: engine.gpu_hour_nanousd for name, engine in self.config.engines.items()}
 
         def write() -> None:
             with writing(self._database) as conn:
-                for (engine, index, minute), up in seconds.items():
-                    gpu.record_uptime(conn, engine, index, minute, up, prices.get(engine))
+                for (engine, index, minute), up in self._unsaved.items():
+                    gpu.record_uptime(conn, engine, index, minute, up, self._prices.get(engine))
                 gpu.close_minutes(conn, now)
 
         await asyncio.to_thread(write)
+        self._unsaved.clear()
 
     async def _roll_up(self) -> None:
         await asyncio.to_thread(rollups.refresh, self._database, self._clock())
@@ -210,30 +216,6 @@ class Controller:
                 if (view.engine, view.index) not in known:
                     registry.lost(conn, view.engine, view.index)
             replica_table.keep_only(conn, known)
-
-
-class Uptime:
-    """Seconds each replica was up, by minute: what the GPU is paid for. Fed every few seconds; a replica counts between two looks that both saw it."""
-
-    def __init__(self) -> None:
-        self._last: float | None = None
-        self._before: set[tuple[str, int]] = set()
-        self._seconds: dict[tuple[str, int, int], float] = {}
-
-    def seen(self, running: set[tuple[str, int]], now: float) -> dict[tuple[str, int, int], float]:
-        """Count the time since the last look, and return what changed: (engine, index, minute) -> seconds of that minute so far."""
-        changed: dict[tuple[str, int, int], float] = {}
-        at = now if self._last is None else min(self._last, now)
-        while at < now:
-            minute = int(at // 60)
-            until = min(now, 60.0 * (minute + 1))
-            for engine, index in running & self._before:
-                place = (engine, index, minute)
-                self._seconds[place] = changed[place] = self._seconds.get(place, 0.0) + until - at
-            at = until
-        self._seconds = {place: up for place, up in self._seconds.items() if place[2] >= int(now // 60) - 1}
-        self._last, self._before = now, set(running)
-        return changed
 
 
 def _check(config: Config) -> None:

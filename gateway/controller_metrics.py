@@ -133,7 +133,7 @@ class GpuTotals:
 
 def _amounts(total: Total) -> list[tuple[tuple[str, ...], float]]:
     found: list[tuple[tuple[str, ...], float]] = [(("breakeven_gpu_seconds", total.engine), total.milliseconds / 1000.0)]
-    for share, nanousd in (("allocated", total.allocated_nanousd), ("idle", total.idle_nanousd)):
-        if nanousd is not None:  # the GPU has a price
+    for share, nanousd in (("allocated", total.allocated_nanousd), ("foreign", total.foreign_nanousd), ("idle", total.idle_nanousd)):
+        if nanousd is not None:  # the GPU has a price, and the minute was closed since foreign work is counted
             found.append((("breakeven_gpu_cost_usd", total.engine, share), nanousd * _NANO))
     return found

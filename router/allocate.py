@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 # (id, start, end, prefill work, decode work): seconds on one clock; work in any unit, the same for all.
 Work = tuple[str, float, float, float, float]
@@ -35,21 +37,60 @@ def spread(total: int, weights: Sequence[int]) -> list[int]:
     return parts if total >= 0 else [-part for part in parts]
 
 
-def minute_allocation(gpu_nanousd: int, seconds_up: float, requests: Sequence[Work], window: tuple[float, float] | None = None) -> tuple[dict[str, int], int]:
-    """Who pays how much of a GPU bill of `gpu_nanousd` for `seconds_up` seconds: ({id: nano-dollars}, idle), summing exactly to the bill.
+@dataclass(frozen=True, slots=True)
+class Others:
+    """Work on an engine that no request of ours explains: how much (in the unit of the requests' work), and for how many seconds the engine was seen busy."""
+
+    work: float = 0.0
+    busy_s: float = 0.0
+
+
+NOBODY = Others()
+
+
+class Minute(NamedTuple):
+    """Who carries a minute's bill, in nano-dollars: amounts by id, what work of others used, what nobody used. They sum exactly to the bill."""
+
+    amounts: dict[str, int]
+    foreign: int
+    idle: int
+
+
+def minute_allocation(
+    gpu_nanousd: int, seconds_up: float, requests: Sequence[Work], window: tuple[float, float] | None = None, others: Others = NOBODY
+) -> Minute:
+    """Who pays how much of a GPU bill of `gpu_nanousd` for `seconds_up` seconds.
 
     Busy is the union of the intervals in flight; its share of the bill is spread by work, the rest is idle. With `window` (start, end) requests are cut to
     it, and their work with them, so that a long request pays in each minute it ran in. Attempts of one id add up.
+
+    Work of `others` never makes a request dearer: it is taken to be spread evenly over the seconds the engine was busy; while requests were in flight it
+    pays beside them by work, the busy seconds beyond that it pays alone.
     """
     cut = [part for part in (_cut(request, window) for request in requests) if part is not None]
-    busy_s = min(_union(((start, end) for _, start, end, _ in cut)), seconds_up)
-    if busy_s <= 0.0 or seconds_up <= 0.0:
-        return {}, gpu_nanousd
-    busy_nanousd = gpu_nanousd if busy_s == seconds_up else round(gpu_nanousd * (busy_s / seconds_up))
+    if seconds_up <= 0.0:
+        return Minute({}, 0, gpu_nanousd)
+    own_s, busy_s = busy_seconds(requests, seconds_up, window), busy_seconds(requests, seconds_up, window, others)
+    own, busy = _part(gpu_nanousd, own_s, seconds_up), _part(gpu_nanousd, busy_s, seconds_up)
+    if own_s <= 0.0:
+        return Minute({}, busy, gpu_nanousd - busy)
+    weights = [weight for _, _, _, weight in cut]
+    beside = round(max(others.work, 0.0) * own_s / busy_s * _GRAIN)
+    parts = spread(own, [*weights, beside] if beside else weights)
     amounts: dict[str, int] = {}
-    for (name, _, _, _), amount in zip(cut, spread(busy_nanousd, [weight for _, _, _, weight in cut]), strict=True):
+    for (name, _, _, _), amount in zip(cut, parts, strict=False):  # the part beside them is the others'
         amounts[name] = amounts.get(name, 0) + amount
-    return amounts, gpu_nanousd - busy_nanousd
+    return Minute(amounts, busy - sum(amounts.values()), gpu_nanousd - busy)
+
+
+def busy_seconds(requests: Sequence[Work], seconds_up: float, window: tuple[float, float] | None = None, others: Others = NOBODY) -> float:
+    """For how many of `seconds_up` seconds there was work: the requests', and the others' where they did any."""
+    own = _union((part[1], part[2]) for part in (_cut(request, window) for request in requests) if part is not None)
+    return min(max(own, others.busy_s) if others.work > 0.0 else own, seconds_up)
+
+
+def _part(nanousd: int, seconds: float, of: float) -> int:
+    return nanousd if seconds == of else round(nanousd * (seconds / of))
 
 
 def _cut(request: Work, window: tuple[float, float] | None) -> tuple[str, float, float, int] | None:

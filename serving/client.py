@@ -1,4 +1,4 @@
-"""One vLLM server over HTTP, control plane only: health, models, adapters in and out, one real token, teacher-forced log-probabilities.
+"""One vLLM server over HTTP, control plane only: health, models, adapters in and out, one real token, teacher-forced log-probabilities, counters.
 
 Foreign errors become ours in one place (`_translated`). The data plane has its own client in the gateway.
 """
@@ -92,6 +92,38 @@ class Client:
         if not all(math.isfinite(value) for value in found):
             raise UpstreamRefused(f"{model} computes values that are not numbers", status=400, body=b"not finite")
         return found
+
+    async def generate(self, model: str, prompts: Sequence[Sequence[int]], tokens: int, timeout_s: float) -> tuple[int, int]:
+        """Have it answer a batch of prompts (token ids) with exactly so many tokens each: the (prompt, generated) tokens it counted, over all of them."""
+        wanted = {"model": model, "prompt": [list(ids) for ids in prompts], "max_tokens": tokens, "temperature": 0, "ignore_eos": True}
+        body = await self._call("POST", "/v1/completions", wanted, timeout_s)
+        try:
+            return int(body["usage"]["prompt_tokens"]), int(body["usage"]["completion_tokens"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise UpstreamError(f"{self.url} gave no usage for a batch") from error
+
+    async def ids(self, model: str, text: str) -> list[int]:
+        """The token ids of a plain text. Raises UpstreamRefused where the server has no `/tokenize` (404)."""
+        body = await self._call("POST", "/tokenize", {"model": model, "prompt": text, "add_special_tokens": False})
+        try:
+            return [int(token) for token in body["tokens"]]
+        except (KeyError, TypeError, ValueError) as error:
+            raise UpstreamError(f"{self.url} gave no tokens for a text") from error
+
+    async def metrics(self) -> str:
+        """Its `/metrics` page, as text (serving/counters.py reads it)."""
+        async with _translated(self.url + "/metrics"):
+            answer = await self._http.get("/metrics")
+        if answer.status_code >= 400:
+            raise UpstreamRefused(_message(answer), status=answer.status_code, body=answer.content)
+        return answer.text
+
+    async def version(self) -> str | None:
+        """Its version; None where it does not say."""
+        try:
+            return str((await self._call("GET", "/version"))["version"])
+        except (UpstreamRefused, KeyError):
+            return None
 
     async def tokenize(self, model: str, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] = ()) -> list[int]:
         """The ids it renders a whole conversation to, the last answer included. Raises UpstreamRefused where the server has no `/tokenize` (404)."""

@@ -18,7 +18,7 @@ STEPS = {"minute": 1, "quarter_hour": 15, "hour": 60, "day": 1440}
 
 
 class GpuStep(Body):
-    """The closed minutes of one engine in one step: bill = allocated + idle, exactly. Null: `gpu_hour_usd` is not set."""
+    """The closed minutes of one engine in one step: bill = allocated + foreign + idle, exactly. Null: `gpu_hour_usd` is not set."""
 
     engine: str
     time: Instant
@@ -27,6 +27,8 @@ class GpuStep(Body):
     bill_usd: str | None
     allocated_nanousd: int | None
     allocated_usd: str | None
+    foreign_nanousd: int | None
+    foreign_usd: str | None
     idle_nanousd: int | None
     idle_usd: str | None
 
@@ -40,6 +42,6 @@ def bill(gateway: InGateway, step: Literal["minute", "quarter_hour", "hour", "da
 
 
 def _body(one: gpu_series.Step) -> GpuStep:
-    amounts = (("bill", one.bill_nanousd), ("allocated", one.allocated_nanousd), ("idle", one.idle_nanousd))
+    amounts = (("bill", one.bill_nanousd), ("allocated", one.allocated_nanousd), ("foreign", one.foreign_nanousd), ("idle", one.idle_nanousd))
     known = {key: value for name, amount in amounts for key, value in shapes.money(name, amount).items()}
     return GpuStep.model_validate({"engine": one.engine, "time": one.start, "seconds_up": one.seconds_up} | known)

@@ -56,6 +56,8 @@ def report(conn: Connection, group_by: Sequence[str], period: Period) -> dict[st
         "total": total,
         "gpu_bill_nanousd": bill.bill_nanousd,
         "gpu_bill_usd": usd(bill.bill_nanousd),
+        "foreign_nanousd": bill.foreign_nanousd,
+        "foreign_usd": usd(bill.foreign_nanousd),
         "idle_nanousd": bill.idle_nanousd,
         "idle_usd": usd(bill.idle_nanousd),
         "idle_state": "unknown" if bill.unpriced_minutes else "known",

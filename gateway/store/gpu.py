@@ -1,11 +1,12 @@
-"""The GPU bill, minute by minute, and who carries it. The only writer of `gpu_minutes`, `engine_minutes` and `local_allocations`.
+"""The GPU bill, minute by minute, and who carries it. The only writer of `gpu_minutes`, `engine_minutes`, `backend_minutes` and `local_allocations`.
 
-Here: recording uptime, closing minutes, reopening them. Not here: how a minute's bill is shared (router/allocate.py).
+Here: recording uptime, closing minutes, reopening them. Not here: how a minute's bill is shared (router/allocate.py), which work is foreign
+(router/foreign.py), what ran in a minute (calls.py).
 
 A minute is `time // 60`. It is closed when it is over, a grace has passed and no admitted request that may have run in it is still open; its bill is
-then spread by work over the exchanges that ran in it, and what is left is idle: bill = allocated + idle, exactly. What comes later (a row
-from the spool of a worker that had died, more uptime) marks the minute stale, and the next `close_minutes` does it again from the rows, whole.
-The replicas of an engine are one pool: while anything is in flight there, none of it counts as idle.
+then spread by work over the exchanges that ran in it, work that vLLM's counters saw and no exchange explains is foreign, and what is left is idle:
+bill = allocated + foreign + idle, exactly. What comes later (a row from the spool of a worker that had died, more uptime) marks the minute stale, and the
+next `close_minutes` does it again from the rows, whole. The replicas of an engine are one pool: while anything is in flight there, none of it counts as idle.
 """
 
 from __future__ import annotations
@@ -14,22 +15,23 @@ import math
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, and_, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, and_, delete, func, insert, or_, select, update
 
-from gateway.store import bulk, exchanges
+from gateway.store import bulk, calls, curves, engine_work, exchanges
+from gateway.store.calls import LONGEST_S, Ran, minutes_of
+from gateway.store.engine_tables import backend_minutes
 from gateway.store.period import Period
 from gateway.store.tables import attempts, engine_minutes, gpu_minutes, local_allocations, open_admits
-from router.allocate import Work, minute_allocation
+from router.allocate import Minute, Others, Work, busy_seconds, minute_allocation
+from router.foreign import Tokens, explained, unexplained
 from router.money import half_even
 from router.types import Attempt
 
 # One generated token costs as much work as this many prompt tokens: the ratio of output to input price that hosted models of this class have
-# (gpt-4o-mini: 0.60 to 0.15 dollars per million). `breakeven calibrate` measures an engine's own.
+# (gpt-4o-mini: 0.60 to 0.15 dollars per million), for engines whose own `breakeven calibrate` has not measured.
 DECODE_WEIGHT = 4.0
 # Late enough for the last settle of a minute to be ingested; a later one reopens the minute.
 GRACE_S = 5.0
-# No request is taken to run longer: an admit that is still open after this cannot hold up the books, and attempts are looked for this far back.
-LONGEST_S = 3600.0
 _PER_CALL = 240
 
 
@@ -42,21 +44,47 @@ class Bill:
     idle_nanousd: int | None
     unpriced_minutes: int
     open_minutes: int
+    foreign_nanousd: int | None = 0
 
 
 def record_uptime(conn: Connection, engine: str, replica: int, minute: int, seconds: float, gpu_hour_nanousd: int | None) -> None:
-    """Note that a replica was up for `seconds` of a minute. Saying it again changes nothing; more seconds raise it, fewer never lower it."""
+    """Note that a replica was up for `seconds` of a minute. Saying it again changes nothing; more seconds raise it, fewer never lower it.
+
+    A price that is not the one of before holds for the seconds from here on; a minute of which a part has no price has no bill.
+    """
     milliseconds = round(min(max(seconds, 0.0), 60.0) * 1000)
     this = and_(gpu_minutes.c.engine == engine, gpu_minutes.c.replica == replica, gpu_minutes.c.minute == minute)
-    known = conn.execute(select(gpu_minutes.c.milliseconds, gpu_minutes.c.gpu_hour_nanousd).where(this)).one_or_none()
+    known = conn.execute(select(gpu_minutes).where(this)).one_or_none()
     if known is not None and known.milliseconds >= milliseconds and known.gpu_hour_nanousd == gpu_hour_nanousd:
         return
     milliseconds = milliseconds if known is None else max(milliseconds, known.milliseconds)
-    bill = None if gpu_hour_nanousd is None else half_even(gpu_hour_nanousd * milliseconds, 3_600_000)
+    earlier_ms, earlier = _earlier(known, gpu_hour_nanousd)
+    row = {"engine": engine, "replica": replica, "minute": minute, "milliseconds": milliseconds, "gpu_hour_nanousd": gpu_hour_nanousd}
+    row |= {"earlier_ms": earlier_ms, "earlier_nanousd": earlier, "bill_nanousd": _bill(milliseconds - earlier_ms, gpu_hour_nanousd, earlier)}
     conn.execute(delete(gpu_minutes).where(this))
-    row = {"engine": engine, "replica": replica, "minute": minute, "milliseconds": milliseconds, "gpu_hour_nanousd": gpu_hour_nanousd, "bill_nanousd": bill}
     conn.execute(insert(gpu_minutes).values(row))
-    conn.execute(update(engine_minutes).where(engine_minutes.c.engine == engine, engine_minutes.c.minute == minute).values(stale=True))
+    reopen_minutes(conn, [(engine, minute)])
+
+
+def _earlier(known: Row[tuple[object, ...]] | None, gpu_hour_nanousd: int | None) -> tuple[int, int | None]:
+    """The milliseconds of a minute at earlier prices, and what they cost."""
+    if known is None:
+        return 0, 0
+    if known.gpu_hour_nanousd == gpu_hour_nanousd:
+        return known.earlier_ms, known.earlier_nanousd
+    return known.milliseconds, known.bill_nanousd
+
+
+def _bill(milliseconds: int, gpu_hour_nanousd: int | None, earlier: int | None) -> int | None:
+    if earlier is None or (gpu_hour_nanousd is None and milliseconds):
+        return None
+    return earlier + half_even((gpu_hour_nanousd or 0) * milliseconds, 3_600_000)
+
+
+def reopen_minutes(conn: Connection, places: Iterable[tuple[str, int]]) -> None:
+    """Mark these (engine, minute) as stale where they are closed."""
+    for engine, minute in places:
+        conn.execute(update(engine_minutes).where(engine_minutes.c.engine == engine, engine_minutes.c.minute == minute).values(stale=True))
 
 
 def reopen(conn: Connection, local: Iterable[Attempt]) -> None:
@@ -64,7 +92,7 @@ def reopen(conn: Connection, local: Iterable[Attempt]) -> None:
     spans: dict[str, tuple[int, int]] = {}
     for attempt in local:
         engine = attempt.backend.split("/", 1)[0]
-        minutes = _minutes(attempt.started, attempt.started + attempt.total_ms / 1000)
+        minutes = minutes_of(attempt.started, attempt.started + attempt.total_ms / 1000)
         known = spans.get(engine, (minutes[0], minutes[-1]))
         spans[engine] = (min(minutes[0], known[0]), max(minutes[-1], known[1]))
     for engine, (first, last) in spans.items():
@@ -73,7 +101,10 @@ def reopen(conn: Connection, local: Iterable[Attempt]) -> None:
 
 
 def close_minutes(conn: Connection, now: float, *, decode_weight: float = DECODE_WEIGHT, grace_s: float = GRACE_S) -> int:
-    """Close the minutes that can be closed at `now` (a few hundred at most, oldest first): how many. Ingest the spool right before."""
+    """Close the minutes that can be closed at `now` (a few hundred at most, oldest first): how many. Ingest the spool right before.
+
+    `decode_weight` is that of engines which were not calibrated before the minute.
+    """
     oldest_open = conn.execute(select(func.min(open_admits.c.time)).where(open_admits.c.time >= now - LONGEST_S)).scalar()
     until = now - grace_s if oldest_open is None else min(now - grace_s, oldest_open)
     booked = and_(engine_minutes.c.engine == gpu_minutes.c.engine, engine_minutes.c.minute == gpu_minutes.c.minute)
@@ -87,8 +118,9 @@ def close_minutes(conn: Connection, now: float, *, decode_weight: float = DECODE
     )
     due = conn.execute(query).all()
     touched: set[str] = set()
+    weights = curves.weights(conn) if due else {}
     for engine, minute in due:
-        touched |= _close(conn, engine, minute, now, decode_weight)
+        touched |= _close(conn, engine, minute, now, curves.weight_at(weights, engine, minute * 60.0, decode_weight))
     _book(conn, sorted(touched))
     return len(due)
 
@@ -98,9 +130,9 @@ def bill(conn: Connection, period: Period) -> Bill:
     inside = period.minutes(gpu_minutes.c.minute)
     total = conn.execute(select(func.sum(gpu_minutes.c.bill_nanousd), func.count(), func.count(gpu_minutes.c.bill_nanousd)).where(*inside)).one()
     closed = conn.execute(
-        select(func.sum(engine_minutes.c.allocated_nanousd), func.sum(engine_minutes.c.idle_nanousd), func.count()).where(
-            *period.minutes(engine_minutes.c.minute)
-        )
+        select(
+            func.sum(engine_minutes.c.allocated_nanousd), func.sum(engine_minutes.c.idle_nanousd), func.count(), func.sum(engine_minutes.c.foreign_nanousd)
+        ).where(*period.minutes(engine_minutes.c.minute))
     ).one()
     engines = conn.execute(
         select(func.count()).select_from(select(gpu_minutes.c.engine, gpu_minutes.c.minute).where(*inside).distinct().subquery())
@@ -112,6 +144,7 @@ def bill(conn: Connection, period: Period) -> Bill:
         idle_nanousd=int(closed[1] or 0) if priced else None,
         unpriced_minutes=total[1] - total[2],
         open_minutes=engines - closed[2],
+        foreign_nanousd=int(closed[3] or 0) if priced else None,
     )
 
 
@@ -121,37 +154,88 @@ def _close(conn: Connection, engine: str, minute: int, now: float, decode_weight
         select(gpu_minutes.c.milliseconds, gpu_minutes.c.bill_nanousd).where(gpu_minutes.c.engine == engine, gpu_minutes.c.minute == minute)
     ).all()
     milliseconds = max(up.milliseconds for up in ups)
-    bills = [up.bill_nanousd for up in ups]
-    row = {"engine": engine, "minute": minute, "milliseconds": milliseconds, "closed_at": now, "stale": False}
+    bills = [up.bill_nanousd for up in ups if up.bill_nanousd is not None]
+    window = (minute * 60.0, minute * 60.0 + 60.0)
+    near = calls.near(conn, engine, window)
+    ran = [call for call in near if call.started < window[1] and call.ended > window[0]]
+    seen = engine_work.minute(conn, engine, minute)
+    rest = Tokens() if seen is None else unexplained(seen.tokens, explained([call.call for call in near], window))
+    others = Others(rest.weighed(decode_weight), 0.0 if seen is None else seen.busy_ms / 1000)
+    work: list[Work] = [(str(n), call.started, call.ended, float(call.prefill), call.decode * decode_weight) for n, call in enumerate(ran)]
+    shared = minute_allocation(sum(bills), milliseconds / 1000, work, window, others) if len(bills) == len(ups) else None
+    before = _clear(conn, engine, minute)
+    parts = _parts(ran, window, shared)
+    _backends(conn, engine, minute, parts, shared is not None)
+    row = {
+        "engine": engine,
+        "minute": minute,
+        "milliseconds": milliseconds,
+        "closed_at": now,
+        "stale": False,
+        "busy_ms": round(1000 * busy_seconds(work, milliseconds / 1000, window, others)),
+        "sampled_ms": None if seen is None else seen.milliseconds,
+        "prefill_tokens": sum(part.prefill for _, part in parts),
+        "decode_tokens": sum(part.decode for _, part in parts),
+        "foreign_prefill_tokens": round(rest.prefill),
+        "foreign_decode_tokens": round(rest.decode),
+        "decode_weight": decode_weight,
+    }
+    if shared is None:
+        conn.execute(insert(engine_minutes).values(row))
+        return before
+    allocated = sum(shared.amounts.values())
+    money = {"bill_nanousd": sum(bills), "allocated_nanousd": allocated, "foreign_nanousd": shared.foreign, "idle_nanousd": shared.idle}
+    conn.execute(insert(engine_minutes).values(row | money))
+    return before | _allocate(conn, engine, minute, parts)
+
+
+@dataclass(slots=True)
+class _Part:
+    """What somebody did in a minute, and what it costs."""
+
+    calls: int = 0
+    prefill: int = 0
+    decode: int = 0
+    nanousd: int = 0
+
+
+def _parts(ran: Sequence[Ran], window: tuple[float, float], shared: Minute | None) -> list[tuple[Ran, _Part]]:
+    """Each call's part of the minute."""
+    found = []
+    for n, call in enumerate(ran):
+        prefill, decode = call.within(window)
+        found.append((call, _Part(int(call.started >= window[0]), prefill, decode, 0 if shared is None else shared.amounts.get(str(n), 0))))
+    return found
+
+
+def _clear(conn: Connection, engine: str, minute: int) -> set[str]:
+    """Take a minute out of the books: the exchanges that had a share of it."""
     mine = and_(local_allocations.c.engine == engine, local_allocations.c.minute == minute)
     before = set(conn.execute(select(local_allocations.c.exchange_id).where(mine)).scalars())
     conn.execute(delete(local_allocations).where(mine))
-    conn.execute(delete(engine_minutes).where(engine_minutes.c.engine == engine, engine_minutes.c.minute == minute))
-    if None in bills:
-        conn.execute(insert(engine_minutes).values(row))
-        return before
-    window = (minute * 60.0, minute * 60.0 + 60.0)
-    work = _work(conn, engine, window, decode_weight)
-    amounts, idle = minute_allocation(sum(bills), milliseconds / 1000, work, window)
-    shares = {item[0]: 0 for item in work} | amounts
+    for table in (engine_minutes, backend_minutes):
+        conn.execute(delete(table).where(table.c.engine == engine, table.c.minute == minute))
+    return before
+
+
+def _backends(conn: Connection, engine: str, minute: int, parts: Sequence[tuple[Ran, _Part]], priced: bool) -> None:
+    sums: dict[str, _Part] = {}
+    for call, part in parts:
+        whole = sums.setdefault(call.backend, _Part())
+        whole.calls += part.calls
+        whole.prefill += part.prefill
+        whole.decode += part.decode
+        whole.nanousd += part.nanousd
+    rows = [(engine, minute, name, p.calls, p.prefill, p.decode, p.nanousd if priced else None) for name, p in sums.items()]
+    bulk.insert_new(conn, backend_minutes, rows)
+
+
+def _allocate(conn: Connection, engine: str, minute: int, parts: Sequence[tuple[Ran, _Part]]) -> set[str]:
+    shares: dict[str, int] = {}
+    for call, part in parts:
+        shares[call.exchange_id] = shares.get(call.exchange_id, 0) + part.nanousd
     bulk.insert_new(conn, local_allocations, [(engine, minute, exchange_id, amount) for exchange_id, amount in shares.items()])
-    conn.execute(insert(engine_minutes).values(row | {"bill_nanousd": sum(bills), "allocated_nanousd": sum(bills) - idle, "idle_nanousd": idle}))
-    return before | set(shares)
-
-
-def _work(conn: Connection, engine: str, window: tuple[float, float], decode_weight: float) -> list[Work]:
-    """What ran on an engine in a window. An attempt of unknown usage has no weight, but the time it took is not idle."""
-    query = select(attempts).where(
-        attempts.c.kind == "local",
-        attempts.c.owner == engine,
-        attempts.c.started < window[1],
-        attempts.c.started >= window[0] - LONGEST_S,
-        attempts.c.ended > window[0],
-    )
-    return [
-        (row.exchange_id, row.started, row.ended, float((row.input_tokens or 0) - (row.cached_tokens or 0)), (row.output_tokens or 0) * decode_weight)
-        for row in conn.execute(query.order_by(attempts.c.exchange_id, attempts.c.position))
-    ]
+    return set(shares)
 
 
 def _book(conn: Connection, ids: Sequence[str]) -> None:
@@ -160,7 +244,7 @@ def _book(conn: Connection, ids: Sequence[str]) -> None:
         needed: dict[str, set[tuple[str, int]]] = {}
         query = select(attempts.c.exchange_id, attempts.c.owner, attempts.c.started, attempts.c.ended)
         for row in conn.execute(query.where(attempts.c.exchange_id.in_(some), attempts.c.kind == "local")):
-            needed.setdefault(row.exchange_id, set()).update((row.owner, minute) for minute in _minutes(row.started, row.ended))
+            needed.setdefault(row.exchange_id, set()).update((row.owner, minute) for minute in minutes_of(row.started, row.ended))
         closed = _closed(conn, {place for places in needed.values() for place in places})
         sums = select(local_allocations.c.exchange_id, func.sum(local_allocations.c.nanousd)).where(local_allocations.c.exchange_id.in_(some))
         amounts = {row[0]: int(row[1]) for row in conn.execute(sums.group_by(local_allocations.c.exchange_id))}
@@ -175,9 +259,3 @@ def _closed(conn: Connection, places: Collection[tuple[str, int]]) -> set[tuple[
         engine_minutes.c.minute.between(min(minutes), max(minutes)), engine_minutes.c.bill_nanousd.is_not(None)
     )
     return {(row.engine, row.minute) for row in conn.execute(query)}
-
-
-def _minutes(started: float, ended: float) -> range:
-    """The minutes an attempt ran in; one that ends on the stroke of a minute did not run in the next."""
-    first = math.floor(started / 60)
-    return range(first, max(first, math.ceil(ended / 60) - 1) + 1)

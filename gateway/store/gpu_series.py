@@ -21,6 +21,7 @@ class Step:
     bill_nanousd: int | None
     allocated_nanousd: int | None
     idle_nanousd: int | None
+    foreign_nanousd: int | None = 0
 
 
 def steps(conn: Connection, period: Period, minutes: int) -> list[Step]:
@@ -36,6 +37,7 @@ def steps(conn: Connection, period: Period, minutes: int) -> list[Step]:
             func.sum(m.bill_nanousd).label("bill"),
             func.sum(m.allocated_nanousd).label("allocated"),
             func.sum(m.idle_nanousd).label("idle"),
+            func.sum(m.foreign_nanousd).label("foreign"),
         )
         .where(*period.minutes(m.minute))
         .group_by(m.engine, group)
@@ -45,7 +47,11 @@ def steps(conn: Connection, period: Period, minutes: int) -> list[Step]:
 
 
 def _step(row: RowMapping, minutes: int) -> Step:
-    return Step(row["engine"], row["step"] * minutes * 60.0, int(row["up"]) / 1000, _whole(row["bill"]), _whole(row["allocated"]), _whole(row["idle"]))
+    bill, allocated, idle, foreign = (_whole(row[name]) for name in ("bill", "allocated", "idle", "foreign"))
+    # Minutes that were closed before foreign work was counted had none.
+    return Step(
+        row["engine"], row["step"] * minutes * 60.0, int(row["up"]) / 1000, bill, allocated, idle, foreign if foreign is not None or bill is None else 0
+    )
 
 
 def _whole(value: object) -> int | None:

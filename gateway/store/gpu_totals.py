@@ -18,10 +18,11 @@ class Total:
     milliseconds: int
     allocated_nanousd: int | None
     idle_nanousd: int | None
+    foreign_nanousd: int | None
 
 
 def since(conn: Connection, minute: int) -> list[Total]:
     """The closed minutes from `minute` on."""
     m = engine_minutes.c
-    query = select(m.engine, m.minute, m.milliseconds, m.allocated_nanousd, m.idle_nanousd).where(m.minute >= minute)
+    query = select(m.engine, m.minute, m.milliseconds, m.allocated_nanousd, m.idle_nanousd, m.foreign_nanousd).where(m.minute >= minute)
     return [Total(*row) for row in conn.execute(query)]

@@ -8,11 +8,11 @@ from tests.gateway.admin.world import World
 
 
 def test_every_step_balances_and_all_steps_are_the_bill(ask: httpx.Client) -> None:
-    """bill = allocated + idle in each step, and Σ steps = the bill in the cost report, at every size of step."""
+    """bill = allocated + foreign + idle in each step, and Σ steps = the bill in the cost report, at every size of step."""
     whole = ask.get("/admin/costs?group_by=").json()
     for step in ("quarter_hour", "hour", "day"):
         steps = ask.get("/admin/gpu", params={"step": step}).json()["data"]
-        assert all(one["bill_nanousd"] == one["allocated_nanousd"] + one["idle_nanousd"] for one in steps)
+        assert all(one["bill_nanousd"] == one["allocated_nanousd"] + one["foreign_nanousd"] + one["idle_nanousd"] for one in steps)
         assert sum(one["bill_nanousd"] for one in steps) == whole["gpu_bill_nanousd"]
         assert sum(one["idle_nanousd"] for one in steps) == whole["idle_nanousd"]
     assert {one["engine"] for one in steps} == {"local"}

@@ -19,7 +19,7 @@ def test_steps_sum_the_closed_minutes_by_engine(database: Engine, noon: float) -
         gpu.close_minutes(conn, noon + 600)
     with reading(database) as conn:
         a, b = gpu_series.steps(conn, Period(), 60)
-        assert gpu_series.Step("a", noon, 180.0, 180_000_000, 0, 180_000_000) == a
-        assert [b.engine, b.seconds_up, b.bill_nanousd, b.idle_nanousd] == ["b", 90.0, None, None]
+        assert gpu_series.Step("a", noon, 180.0, 180_000_000, 0, 180_000_000, 0) == a
+        assert [b.engine, b.seconds_up, b.bill_nanousd, b.idle_nanousd, b.foreign_nanousd] == ["b", 90.0, None, None, None]
         one = gpu_series.steps(conn, Period(noon + 60, noon + 120), 1)
         assert [[step.engine, step.start, step.seconds_up] for step in one] == [["a", noon + 60, 60.0], ["b", noon + 60, 30.0]]

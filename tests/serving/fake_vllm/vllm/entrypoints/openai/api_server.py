@@ -17,6 +17,8 @@ from argparse import ArgumentParser
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+COUNTED = ("vllm:prompt_tokens_total", "vllm:prompt_tokens_cached_total", "vllm:generation_tokens_total", "vllm:num_requests_running")
+
 
 class Handler(BaseHTTPRequestHandler):
     """One server's answers. `serve` makes a class of its own for each server, with its names and what it has loaded."""
@@ -25,6 +27,10 @@ class Handler(BaseHTTPRequestHandler):
     base = model = ""
     adapters: dict[str, dict[str, object]]
     health = tokenizer = 200
+    done: dict[str, float]
+    page: str | None = None
+    # Tokens per second: prompts of all, answers of one request, answers of all at most. 0: at once.
+    speed = (0.0, 0.0, 0.0)
 
     def log_message(self, *_: object) -> None:
         pass
@@ -37,25 +43,46 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
+    def text(self, page: str) -> None:
+        data = page.encode()
+        self.send_response(200)
+        self.send_header("content-type", "text/plain; version=0.0.4")
+        self.send_header("content-length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def batch(self, prompts: list[list[int]], tokens: int) -> None:
+        """Answer them all in the time that `speed` says."""
+        prefill, one, most = self.speed
+        read, made = sum(map(len, prompts)), len(prompts) * tokens
+        if prefill:
+            self.done["vllm:num_requests_running"] += len(prompts)
+            time.sleep(read / prefill + (tokens - 1) * len(prompts) / min(one * len(prompts), most))
+            self.done["vllm:num_requests_running"] -= len(prompts)
+        self.done["vllm:prompt_tokens_total"] += read
+        self.done["vllm:generation_tokens_total"] += made
+        self.reply(200, {"choices": [{"text": "x"} for _ in prompts], "usage": {"prompt_tokens": read, "completion_tokens": made}})
+
     def error(self, status: int, message: str) -> None:
         self.reply(status, {"error": {"message": message, "type": "x", "code": status}})
 
     def do_GET(self) -> None:
         if self.path == "/health":
             return self.reply(type(self).health, {})
+        if self.path == "/metrics":
+            return self.text(self.page if self.page is not None else "".join(f'{name}{{engine="0"}} {value}\n' for name, value in self.done.items()))
+        if self.path == "/version":
+            return self.reply(200, {"version": "0.0.stand-in"})
         base = {"id": self.base, "root": self.model, "parent": None, "max_model_len": 64}
         return self.reply(200, {"data": [base, *({"id": n, "root": a["path"], "parent": self.base} for n, a in self.adapters.items())]})
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        if self.path == "/fake/health":
-            type(self).health = body["status"]
-            return self.reply(200, {})
-        if self.path == "/fake/tokenizer":
-            type(self).tokenizer = body["status"]
+        if self.path.startswith("/fake/"):
+            setattr(type(self), self.path.removeprefix("/fake/"), body["status"])
             return self.reply(200, {})
         if self.path == "/tokenize":
-            text = "".join(f"{m['role']}:{m['content']}\n" for m in body["messages"])
+            text = body["prompt"] if "prompt" in body else "".join(f"{m['role']}:{m['content']}\n" for m in body["messages"])
             if self.tokenizer >= 400:
                 return self.error(self.tokenizer, "made up")
             return self.reply(200, {"tokens": list(text.encode())} if self.tokenizer == 200 else {})
@@ -86,12 +113,16 @@ class Handler(BaseHTTPRequestHandler):
         adapter = self.adapters.get(str(name), {})
         if adapter.get("nan"):
             return self.error(400, "Out of range float values are not JSON compliant")
+        prompt = body["prompt"]
+        if isinstance(prompt, list) and prompt and isinstance(prompt[0], list):
+            return self.batch(prompt, int(str(body["max_tokens"])))
         choice: dict[str, object] = {"text": "x"}
         if "prompt_logprobs" in body:
-            prompt = body["prompt"]
             ids = list(prompt.encode()) if isinstance(prompt, str) else list(prompt)
             values = [-1.0 - i / 1000 + float(adapter.get("shift", 0.0)) for i in ids[1:]]
             choice["prompt_logprobs"] = [None, *({str(i): {"logprob": v}} for i, v in zip(ids[1:], values, strict=True))]
+        self.done["vllm:prompt_tokens_total"] += len(prompt)
+        self.done["vllm:generation_tokens_total"] += 1
         return self.reply(200, {"choices": [choice], "usage": {"completion_tokens": 1}})
 
 
@@ -101,7 +132,7 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, base: str, model: str, port: int = 0) -> None:
-        handler = type("Handler", (Handler,), {"base": base, "model": model, "adapters": {}})
+        handler = type("Handler", (Handler,), {"base": base, "model": model, "adapters": {}, "done": dict.fromkeys(COUNTED, 0)})
         super().__init__(("127.0.0.1", port), handler)
 
 
