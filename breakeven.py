@@ -17,6 +17,7 @@ import typer
 
 from gateway.bench.command import bench
 from gateway.commands import keys
+from gateway.commands.calibrate import calibrate
 from gateway.commands.frame import ConfigPath, Json, configuration, database, show
 from gateway.commands.prices import prices
 from gateway.commands.reprice import reprice
@@ -298,6 +299,7 @@ _adapter_verb("retire", "Stop routing to a version, let its answers finish, unlo
 app.command(epilog="Example: breakeven prices --model gpt-4o-mini")(prices)
 app.command(epilog="Example: breakeven reprice --since 2027-01-01 --until 2027-01-31 --model gpt-4o-mini --reason 'discount came late'")(reprice)
 app.command(epilog="Example: breakeven simulate trace.csv --rate 4 --scenario calm,outage --html report.html")(simulate)
+app.command(epilog="Example: breakeven calibrate local --batches 1,8,32 --seconds 20")(calibrate)
 app.command(epilog="Example: breakeven bench --seconds 10 --litellm ~/litellm/bin/python --soak 300")(bench)
 
 

