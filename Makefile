@@ -43,6 +43,7 @@ fast: install  ## tests without torch, vLLM or a browser
 
 browser-tests: install  ## the dashboard in a real Chromium
 	@command -v chromium >/dev/null || { echo "installing Debian's chromium"; (apt-get update && apt-get install -y --no-install-recommends chromium) >/tmp/breakeven-chromium.log 2>&1 || { tail -5 /tmp/breakeven-chromium.log; echo "install a chromium and run again"; exit 1; }; }
+	@$(PIP) install -qq --no-deps -r deploy/requirements/browser.txt
 	@$(COVERAGE) run -m pytest -q -m browser
 
 monitoring-tests: install  ## alert rules and dashboards with Prometheus' own promtool

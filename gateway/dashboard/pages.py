@@ -50,7 +50,10 @@ class Pages:
     """The endpoints, over files by name."""
 
     def __init__(self, files: Mapping[str, bytes]) -> None:
-        self._files = files
+        # Each module is asked for at once, not when another one that imports it has come.
+        modules = [name for name in files if name.endswith(".js") and name not in {"main.js", "theme.js"}]
+        preloads = "".join(f'<link rel="modulepreload" href="/dashboard/static/{name}">' for name in modules)
+        self._files = {**files, "index.html": files["index.html"].replace(b"<!--modules-->", preloads.encode())}
 
     def dashboard(self, request: Request) -> Response:
         """The dashboard; who must log in is sent there, who may not come is told why."""

@@ -1,167 +1,173 @@
-// The bars over time: one per step, stacked by backend, with a line for what all-hosted would have cost. Pointer, touch and arrow keys read one bar.
+// Bars over time, stacked, with a line to compare them with and the period before faintly behind. Pointer, touch and arrow keys read one bar; opening it leads on.
 
+import { moments, scale, written } from "./axes.js";
 import { h, s, table } from "./dom.js";
-import { count, dayOf, dayTime, money, time, unknown, usd } from "./format.js";
-import { spent } from "./sums.js";
+import { dayTime, dayYearOf, time } from "./format.js";
 
-const HEIGHT = 240, TOP = 12, BOTTOM = 26, LEFT = 64, RIGHT = 8;
+const HEIGHT = 248, TOP = 14, BOTTOM = 26, RIGHT = 8;
 
-/** The part of the bars that no backend used. */
-const IDLE = { name: "idle GPU", kind: "local", tone: "tone-idle" };
-
-/** Rows of /admin/costs by backend and of /admin/gpu, by step, as [{start, values: Map(backend -> number), line, requests, unbooked}]. */
-export function series(rows, gpu, period, metric) {
-  const step = period.starts.length > 1 ? period.starts[1] - period.starts[0] : period.until - period.since;
-  const bars = period.starts.map((start) => ({ start, values: new Map(), line: 0, requests: 0, unbooked: 0 }));
-  const at = (time) => bars[Math.floor((Date.parse(time) / 1000 - period.since) / step)];
-  for (const row of metric === "cost" ? gpu : []) {
-    const bar = at(row.time);
-    if (bar && row.idle_nanousd) bar.values.set(IDLE.name, (bar.values.get(IDLE.name) ?? 0) + row.idle_nanousd);
-  }
-  for (const row of rows) {
-    const bar = at(row[period.group]);
-    if (!bar) continue;
-    const value = metric === "cost" ? spent(row) ?? 0 : row.requests;
-    bar.values.set(row.backend, (bar.values.get(row.backend) ?? 0) + value);
-    bar.line += row.all_hosted_nanousd ?? 0;
-    bar.requests += row.requests;
-    bar.unbooked += row.unallocated_requests;
-  }
-  return bars;
+/** Label of a bar: the time it covers. */
+export function label(period, index) {
+  const start = period.starts[index], end = start + period.step;
+  if (period.step >= 604800) return `${dayYearOf(start)} – ${dayYearOf(end - 1)}`;
+  if (period.step >= 86400) return dayYearOf(start);
+  return `${period.until - period.since > 86400 ? dayTime(start) : time(start)}–${time(end)}`;
 }
 
-/** A scale's upper end and its ticks: 1, 2 or 5 times a power of ten apart. */
-export function scale(largest) {
-  if (largest <= 0) return { top: 1, ticks: [0] };
-  const rough = largest / 4;
-  const power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 5, 10].map((factor) => factor * power).find((candidate) => candidate >= rough);
-  const top = Math.ceil(largest / step) * step;
-  return { top, ticks: Array.from({ length: Math.round(top / step) + 1 }, (_, index) => index * step) };
-}
-
+/**
+ * `show({period, parts: [{name, label, tone, values, note}], line, ghost: {label, values}, marks: [{time, text}], write, title, stacked})`: values are numbers or null (unknown),
+ * one for each bar; `open(index, name)` is called when someone opens a bar, `name` null for the whole of it.
+ */
 export class Bars {
-  constructor(root) {
+  constructor(root, open = null) {
     this.root = root;
+    this.open = open;
     this.selected = null;
-    this.size = new ResizeObserver(() => { if (this.data && Math.abs(this.width() - this.drawn) > 1) this.draw(); });
-    this.size.observe(root);
+    new ResizeObserver(() => { if (this.data && Math.abs(this.width() - this.drawn) > 1) this.draw(); }).observe(root);
   }
 
-  show(bars, colours, metric, period) {
-    if (this.data && this.data.bars[0]?.start !== bars[0]?.start) this.selected = null;
-    this.data = { bars, colours: [IDLE, ...colours.values()].filter((colour) => bars.some((bar) => bar.values.has(colour.name))), metric, period };
+  show(data) {
+    if (this.data && (this.data.period.starts[0] !== data.period.starts[0] || this.data.period.step !== data.period.step)) this.selected = null;
+    this.data = { ...data, totals: data.period.starts.map((_, index) => addUp(data.parts.map((part) => part.values[index]))) };
     this.draw();
   }
 
-  width() { return Math.max(280, this.root.clientWidth); }
-
-  write(value) { return this.data.metric === "cost" ? usd(value) : count(value); }
-
-  label(bar) {
-    const { starts, until } = this.data.period;
-    const next = starts[starts.indexOf(bar.start) + 1] ?? until;
-    return next - bar.start >= 86400 ? dayOf(bar.start) : `${starts.length * (next - bar.start) > 86400 ? dayTime(bar.start) : time(bar.start)}–${time(next)}`;
-  }
+  width() { return Math.max(260, this.root.clientWidth); }
 
   draw() {
-    const { bars, metric } = this.data;
     this.drawn = this.width();
     const open = this.root.querySelector("details")?.open ?? false;
     const focused = this.root.contains(document.activeElement) && document.activeElement.tagName === "svg";
     this.readout = h("div", { class: "legend" });
     const svg = this.picture();
-    const details = h("details", { open }, h("summary", { class: "small" }, "Show as a table"), h("div", { class: "scroll" }, this.asTable()));
+    const details = h("details", { open }, h("summary", { class: "small" }, "Show as a table"), h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `${this.data.title}, as a table` }, this.asTable()));
     this.root.replaceChildren(h("figure", {}, svg, this.readout), details);
+    this.svg = svg;
     if (focused) svg.focus({ preventScroll: true });
     this.read(this.selected);
-    svg.setAttribute("aria-label", `${metric === "cost" ? "Cost" : "Requests"} over time, ${bars.length} bars stacked by backend. Use the arrow keys to read them.`);
   }
 
   picture() {
-    const { bars, colours, metric } = this.data;
-    const inner = { width: this.drawn - LEFT - RIGHT, height: HEIGHT - TOP - BOTTOM };
-    const totals = bars.map((bar) => [...bar.values.values()].reduce((a, b) => a + b, 0));
-    const { top, ticks } = scale(Math.max(...totals, ...(metric === "cost" ? bars.map((bar) => bar.line) : [0])));
-    const x = (index) => LEFT + (index * inner.width) / bars.length;
-    const y = (value) => TOP + inner.height * (1 - value / top);
-    const wide = inner.width / bars.length;
+    const { period, parts, line, ghost, totals, write } = this.data;
+    const all = [...totals, ...(line?.values ?? []), ...(ghost?.values ?? [])].filter((value) => value !== null);
+    // Negative bars (savings that were none) hang below the zero line.
+    const { bottom, top, ticks } = scale(Math.max(0, ...all), Math.min(0, ...all));
+    const names = written(ticks, write);
+    const left = Math.max(40, 14 + 7.2 * Math.max(...names.map((name) => name.length)));
+    const inner = { width: this.drawn - left - RIGHT, height: HEIGHT - TOP - BOTTOM };
+    const wide = inner.width / period.starts.length;
+    const x = (index) => left + index * wide;
+    const y = (value) => TOP + inner.height * (1 - (value - bottom) / (top - bottom));
     const gap = Math.min(6, wide * 0.22);
-    const grid = ticks.map((tick) => [
-      s("line", { class: "grid", x1: LEFT, x2: this.drawn - RIGHT, y1: y(tick), y2: y(tick) }),
-      s("text", { class: "tick", x: LEFT - 8, y: y(tick) + 4, "text-anchor": "end" }, this.write(tick)),
+    const grid = ticks.map((tick, index) => [
+      s("line", { class: tick === 0 ? "grid zero" : "grid", x1: left, x2: this.drawn - RIGHT, y1: y(tick), y2: y(tick) }),
+      s("text", { class: "tick", x: left - 8, y: y(tick) + 4, "text-anchor": "end" }, names[index]),
     ]);
-    const columns = bars.map((bar, index) => {
+    const behind = ghost ? ghost.values.map((value, index) => (value ? s("rect", { class: "ghost", x: x(index), width: Math.max(1, wide), ...box(y, value, 0) }) : null)) : [];
+    const columns = period.starts.map((_, index) => {
       let base = 0;
-      const parts = colours.map((colour) => {
-        const value = bar.values.get(colour.name) ?? 0;
-        const box = s("rect", { class: colour.tone, x: x(index) + gap / 2, width: Math.max(1, wide - gap), y: y(base + value), height: Math.max(0, y(base) - y(base + value)) });
+      const stack = parts.map((part) => {
+        const value = part.values[index] ?? 0;
+        if (!value) return null;
+        const rect = s("rect", { class: part.tone, "data-name": part.name ?? "", x: x(index) + gap / 2, width: Math.max(1, wide - gap), ...box(y, base + value, base) });
         base += value;
-        return value > 0 ? box : null;
+        return rect;
       });
-      return s("g", { class: "column", "data-index": index }, parts);
+      return s("g", { class: "column", "data-index": index }, stack);
     });
-    const line = metric === "cost" && bars.some((bar) => bar.line > 0)
-      ? s("path", { class: "counterfactual", d: bars.map((bar, index) => (bar.line ? `${bars[index - 1]?.line ? "L" : "M"}${x(index)} ${y(bar.line)}H${x(index + 1)}` : "")).join("") })
-      : null;
-    this.marker = s("rect", { class: "marker", y: TOP, height: inner.height, width: wide, x: LEFT, visibility: "hidden" });
-    const svg = s("svg", { class: "bars", width: this.drawn, height: HEIGHT, role: "img", tabindex: "0" }, this.marker, grid, columns, line, this.dates(x, wide));
-    const at = (event) => {
-      const index = Math.floor((event.clientX - svg.getBoundingClientRect().left - LEFT) / wide);
-      this.read(index >= 0 && index < bars.length ? index : null);
-    };
-    svg.addEventListener("pointermove", at);
-    svg.addEventListener("pointerdown", at);
-    svg.addEventListener("pointerleave", (event) => { if (event.pointerType === "mouse") this.read(null); });
-    svg.addEventListener("keydown", (event) => this.key(event));
-    this.place = (index) => { this.marker.setAttribute("x", x(index)); };
+    this.marker = s("rect", { class: "marker", y: TOP, height: inner.height, width: wide, x: left, visibility: "hidden" });
+    const svg = s("svg", { class: "bars", width: this.drawn, height: HEIGHT, role: "slider", tabindex: "0", "aria-label": this.name(), "aria-valuemin": 0, "aria-valuemax": period.starts.length, "aria-valuenow": 0 },
+      behind, this.marker, grid, columns, line ? s("path", { class: "counterfactual", d: steps(line.values, x, y) }) : null, this.dates(left, inner.width), this.flags(left, inner));
+    this.listen(svg, left, wide);
+    this.place = (index) => this.marker.setAttribute("x", x(index));
     return svg;
   }
 
-  dates(x, wide) {
-    const { bars, period } = this.data;
-    const step = (period.until - period.since) / bars.length;
-    const days = step * bars.length > 90000;
-    const every = Math.max(1, Math.ceil(64 / wide));
+  name() {
+    const { title, period, parts } = this.data;
+    const split = parts.length > 1 ? `, ${parts.length} parts each` : "";
+    return `${title}: ${period.starts.length} bars over time${split}. Arrow keys read them${this.open ? ", Enter opens the requests of one" : ""}.`;
+  }
+
+  listen(svg, left, wide) {
+    const count = this.data.period.starts.length;
+    const at = (event) => {
+      const index = Math.floor((event.clientX - svg.getBoundingClientRect().left - left) / wide);
+      return index >= 0 && index < count ? index : null;
+    };
+    svg.addEventListener("pointermove", (event) => { if (event.pointerType === "mouse") this.read(at(event)); });
+    svg.addEventListener("pointerleave", (event) => { if (event.pointerType === "mouse") this.read(null); });
+    // A mouse has read the bar already and opens it; a finger reads it first and opens it by the link that comes.
+    svg.addEventListener("click", (event) => {
+      const index = at(event);
+      if (event.pointerType === "mouse" && index !== null && this.open && this.data.totals[index]) this.open(index, event.target.dataset?.name ? event.target.dataset.name : null);
+      else this.read(index);
+    });
+    svg.addEventListener("keydown", (event) => this.key(event));
+  }
+
+  dates(left, width) {
+    const { period } = this.data;
     let last = -Infinity;
-    return bars.flatMap((bar, index) => {
-      // Over days, a label belongs to the first bar of a day; else to every so many bars.
-      const wanted = days ? (index === 0 ? new Date(bar.start * 1000).getHours() < 12 : dayOf(bar.start) !== dayOf(bars[index - 1].start)) : index % every === 0;
-      if (!wanted || x(index) + wide / 2 - last < 56 || x(index) + wide / 2 > this.drawn - 20) return [];
-      last = x(index) + wide / 2;
-      return [s("text", { class: "tick", x: last, y: HEIGHT - 6, "text-anchor": "middle" }, days ? dayOf(bar.start) : time(bar.start))];
+    return moments(period.since, period.until, width).flatMap(({ time: when, text }) => {
+      const x = left + ((when - period.since) / (period.until - period.since)) * width;
+      const half = text.length * 3.4;
+      if (x - half < Math.max(last, left - 30) || x + half > this.drawn) return [];
+      last = x + half + 12;
+      return [s("line", { class: "notch", x1: x, x2: x, y1: HEIGHT - BOTTOM, y2: HEIGHT - BOTTOM + 4 }), s("text", { class: "tick", x, y: HEIGHT - 6, "text-anchor": "middle" }, text)];
+    });
+  }
+
+  flags(left, inner) {
+    const { period, marks = [] } = this.data;
+    return marks.filter(({ time: when }) => when >= period.since && when < period.until).map(({ time: when, text, tone }) => {
+      const x = left + ((when - period.since) / (period.until - period.since)) * inner.width;
+      return s("g", { class: `flag ${tone ?? ""}` }, s("title", {}, text), s("line", { x1: x, x2: x, y1: TOP, y2: TOP + inner.height }), s("path", { d: `M${x} ${TOP - 8}l5 5-5 5-5-5z` }));
     });
   }
 
   key(event) {
-    const last = this.data.bars.length - 1;
+    const last = this.data.period.starts.length - 1;
     const to = { ArrowLeft: (this.selected ?? last + 1) - 1, ArrowRight: (this.selected ?? -1) + 1, Home: 0, End: last, Escape: null }[event.key];
-    if (to === undefined) return;
+    if (event.key === "Enter" && this.selected !== null && this.open) return this.open(this.selected, null);
+    if (to === undefined || event.ctrlKey || event.altKey || event.metaKey) return;
     event.preventDefault();
-    this.readout.setAttribute("aria-live", "polite");
     this.read(to === null ? null : Math.max(0, Math.min(last, to)));
   }
 
   /** Write what one bar (null: all of them) comes to. */
   read(index) {
-    const { bars, colours, metric } = this.data;
+    const { period, parts, line, ghost, write, whole = addUp } = this.data;
     this.selected = index;
-    const chosen = index === null ? bars : [bars[index]];
     this.marker.setAttribute("visibility", index === null ? "hidden" : "visible");
     if (index !== null) this.place(index);
-    const total = (name) => chosen.reduce((sum, bar) => sum + (bar.values.get(name) ?? 0), 0);
-    const items = colours.map((colour) => h("li", {}, h("span", { class: `swatch ${colour.tone}` }), colour.name ?? "no answer", colour.sandbox ? " (sandbox) " : " ", h("b", {}, this.write(total(colour.name)))));
-    if (metric === "cost") items.push(h("li", {}, h("span", { class: "swatch dashed" }), "all hosted ", h("b", {}, usd(chosen.reduce((sum, bar) => sum + bar.line, 0)))));
-    const unbooked = chosen.reduce((sum, bar) => sum + bar.unbooked, 0);
-    const note = metric === "cost" && unbooked ? h("li", { class: "muted" }, `${count(unbooked)} local requests not booked yet (their minutes are still open)`) : null;
-    this.readout.replaceChildren(h("span", { class: "muted" }, index === null ? "Altogether" : this.label(bars[index])), h("ul", {}, items, note));
+    const value = (series) => (index === null ? series.whole !== undefined ? series.whole : whole(series.values) : series.values[index]);
+    const words = (series) => { const found = value(series); return found === null ? "unknown" : write(found); };
+    const heading = index === null ? "Altogether" : label(period, index);
+    const items = parts.map((part) => h("li", {}, h("span", { class: `swatch ${part.tone}` }), part.label ?? part.name, " ", h("b", {}, words(part))));
+    if (line) items.push(h("li", {}, h("span", { class: "swatch dashed" }), `${line.label} `, h("b", {}, words(line))));
+    if (ghost) items.push(h("li", {}, h("span", { class: "swatch ghosted" }), `${ghost.label} `, h("b", {}, words(ghost))));
+    const link = index !== null && this.open && this.data.totals[index] ? h("li", {}, h("button", { type: "button", class: "link", onclick: () => this.open(index, null) }, "Open these requests")) : null;
+    this.readout.replaceChildren(h("span", { class: "muted when" }, heading), h("ul", {}, items, link));
+    this.svg?.setAttribute("aria-valuenow", index === null ? 0 : index + 1);
+    this.svg?.setAttribute("aria-valuetext", `${heading}: ${[...parts, line, ghost].filter(Boolean).map((series) => `${series.label ?? series.name} ${words(series)}`).join(", ")}`);
   }
 
   asTable() {
-    const { bars, colours, metric } = this.data;
-    const columns = [{ head: "Time", cell: (bar) => this.label(bar) }];
-    for (const colour of colours) columns.push({ head: colour.name ?? "no answer", number: true, cell: (bar) => (metric === "cost" ? money(bar.values.get(colour.name) ?? 0) : count(bar.values.get(colour.name) ?? 0)) });
-    if (metric === "cost") columns.push({ head: "all hosted", number: true, cell: (bar) => usd(bar.line) ?? unknown() });
-    return table("The bars as numbers", columns, bars.filter((bar) => bar.requests || bar.values.size).reverse(), { class: "plain" });
+    const { period, parts, line, ghost, totals, write, title } = this.data;
+    const cell = (series) => ({ head: series.label ?? series.name, number: true, cell: (index) => (series.values[index] === null ? "unknown" : write(series.values[index] ?? 0)) });
+    const columns = [{ head: "Time", cell: (index) => label(period, index) }, ...parts.map(cell)];
+    if (line) columns.push(cell(line));
+    if (ghost) columns.push(cell(ghost));
+    const rows = period.starts.map((_, index) => index).filter((index) => totals[index] || line?.values[index] || ghost?.values[index]);
+    return table(`${title} as numbers`, columns, rows.reverse(), { class: "plain" });
   }
 }
+
+/** A sum that is unknown where nothing of it is known. */
+export const addUp = (values) => values.reduce((sum, value) => (value === null || value === undefined ? sum : (sum ?? 0) + value), null);
+
+const box = (y, to, from) => ({ y: Math.min(y(to), y(from)), height: Math.max(0.75, Math.abs(y(from) - y(to))) });
+
+/** A stepped line with gaps where nothing is known. */
+const steps = (values, x, y) => values.map((value, index) => (value ? `${values[index - 1] ? "L" : "M"}${x(index)} ${y(value)}H${x(index + 1)}` : "")).join("");

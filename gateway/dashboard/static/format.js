@@ -18,8 +18,24 @@ export function usd(nanousd) {
   return `${amount < 0 ? "−" : ""}$${text}`;
 }
 
+/** Labels of a money axis, all with the same digits. */
+usd.axis = (ticks) => {
+  const step = Math.abs((ticks[1] ?? 1) - ticks[0]) / NANO;
+  const digits = step >= 1 ? 0 : Math.min(9, -Math.floor(Math.log10(step) + 1e-9));
+  return ticks.map((tick) => `${tick < 0 ? "−" : ""}$${(Math.abs(tick) / NANO).toLocaleString("en-US", { minimumFractionDigits: tick === 0 ? 0 : digits, maximumFractionDigits: digits })}`);
+};
+
 export const money = (nanousd, why) => usd(nanousd) ?? unknown(why);
 export const count = (number) => whole.format(number);
+
+/** Large numbers short: 950, 12.3k, 4.56M. */
+export function short(number) {
+  const size = Math.abs(number);
+  const [unit, by] = size >= 999.5e6 ? ["B", 1e9] : size >= 999.5e3 ? ["M", 1e6] : size >= 10e3 ? ["k", 1e3] : ["", 1];
+  if (!unit) return whole.format(number);
+  const scaled = number / by;
+  return `${Math.abs(scaled) >= 100 ? Math.round(scaled) : Number(scaled.toFixed(Math.abs(scaled) >= 10 ? 1 : 2))}${unit}`;
+}
 export const percent = (share, digits = 0) => (Number.isFinite(share) ? `${share < 0 ? "−" : ""}${(Math.abs(share) * 100).toFixed(share > 0 && share < 0.01 && digits === 0 ? 1 : digits)} %` : "–");
 
 export function ms(value) {
@@ -28,16 +44,40 @@ export function ms(value) {
   return value >= 995 ? `${(value / 1000).toFixed(2)} s` : `${value >= 10 ? Math.round(value) : value.toFixed(1)} ms`;
 }
 
-/** A signed difference relative to what it was: "−64 %". */
-export const change = (now, before) => (before ? `${now > before ? "+" : "−"}${Math.abs(Math.round((1 - now / before) * 100))} %` : "");
+/** Labels of a time axis in milliseconds: one unit for all. */
+ms.axis = (ticks) => {
+  const seconds = ticks.at(-1) >= 2000, step = (ticks[1] ?? 1) - ticks[0];
+  return ticks.map((tick) => (tick === 0 ? "0" : seconds ? `${(tick / 1000).toFixed(step % 1000 ? 1 : 0)} s` : `${Math.round(tick)} ms`));
+};
+
+/** A signed difference relative to what it was: "−64 %". Beyond ten times it is written as a factor. */
+export function change(now, before) {
+  if (!before) return "";
+  const difference = now / before - 1;
+  if (difference >= 9) return `${short(Math.round(now / before))}×`;
+  const rounded = Math.round(difference * 100);
+  return rounded === 0 ? "±0 %" : `${rounded > 0 ? "+" : "−"}${Math.abs(rounded)} %`;
+}
+
+const OUTCOMES = {
+  ok: "answered", client_error: "refused by the backend", client_gone: "client left", upstream_error: "backend failed", timeout: "timed out", refused: "not let in", interrupted: "interrupted",
+};
+export const outcome = (code) => OUTCOMES[code] ?? code.replaceAll("_", " ");
 
 const date = (options) => new Intl.DateTimeFormat("en-GB", options);
 const clock = date({ hour: "2-digit", minute: "2-digit" });
 const clockSeconds = date({ hour: "2-digit", minute: "2-digit", second: "2-digit" });
 const day = date({ day: "numeric", month: "short" });
 
+const dayYear = date({ day: "numeric", month: "short", year: "numeric" });
+const month = date({ month: "short" });
+const year = date({ year: "numeric" });
+
 export const time = (epoch, seconds = false) => (seconds ? clockSeconds : clock).format(epoch * 1000);
 export const dayOf = (epoch) => day.format(epoch * 1000);
+export const dayYearOf = (epoch) => dayYear.format(epoch * 1000);
+/** A month, with its year in January: "Dec", "Jan 2026". */
+export const monthOf = (epoch) => (new Date(epoch * 1000).getMonth() === 0 ? `${month.format(epoch * 1000)} ${year.format(epoch * 1000)}` : month.format(epoch * 1000));
 export const dayTime = (epoch) => `${dayOf(epoch)}, ${time(epoch)}`;
 
 export function ago(epoch, now) {

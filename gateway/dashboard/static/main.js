@@ -1,103 +1,102 @@
-// The page: reads its state from the URL, the numbers from /admin, and draws both again every few seconds.
+// The page: reads its state from the URL, the numbers from /admin, and draws one view of both, again every few seconds.
 
+import * as adapters from "./adapters.js";
 import { get, post } from "./api.js";
-import { Bars, series } from "./bars.js";
+import * as budgets from "./budgets.js";
 import { assign } from "./colours.js";
-import { DecisionDialog, decisions, dialogElement, fromHash } from "./decisions.js";
+import { Controls } from "./controls.js";
+import { Detail, fromHash } from "./detail.js";
 import { byId, fill, h } from "./dom.js";
-import { ago, dayTime, epoch } from "./format.js";
-import { latency } from "./latency.js";
-import { RANGES, fitting, read, rfc3339, span, write } from "./period.js";
-import { routes } from "./routes.js";
-import { sum } from "./sums.js";
-import { cards, headline, welcome } from "./summary.js";
+import * as exchanges from "./exchanges.js";
+import { ago, dayTime, dayYearOf, epoch } from "./format.js";
+import { Help, listen } from "./help.js";
+import * as latency from "./latency.js";
+import * as local from "./local.js";
+import * as overview from "./overview.js";
+import { RANGES, between, fitting, span } from "./period.js";
+import * as routes from "./routes.js";
+import { at, href, read } from "./state.js";
+import { welcome } from "./summary.js";
 
-const EVERY_MS = 5000, SELDOM_MS = 30000; // short ranges move, long ones hardly do
-const state = read();
-const bars = new Bars(byId("bars"));
-const dialog = new DecisionDialog(dialogElement());
-let timer = 0, round = 0;
+const EVERY_MS = 5000, SELDOM_MS = 30000, RARELY_MS = 120000; // short ranges move, long ones hardly do
+const modules = { overview, routes, latency, local, budgets, adapters, exchanges };
+const titles = { overview: "Overview", routes: "Routes", latency: "Latency", local: "Local", budgets: "Budgets", adapters: "Adapters", exchanges: "Exchanges" };
+const detail = new Detail(byId("detail")), help = new Help(byId("help"));
+let state = read(), timer = 0, round = 0, shown = null, lastPeriod = null;
+
+/** What views may do with the page around them. */
+const page = {
+  change: (next) => go({ ...state, ...next }),
+  go: (next) => go(at(state, next.view ?? state.view, next)),
+  open: (id) => detail.open(id),
+  problem,
+  rangeLabel: ({ period }) => period.label ?? `${dayTime(period.since)} to ${dayTime(period.until)}`,
+  firstSeen: ({ first, now }) => (first === null ? "Nothing has been asked yet." : `The first request was ${ago(first, now)}.`),
+  /** A link to another view of the same time. */
+  link(view, more, ...children) {
+    const next = at(state, view, more);
+    return h("a", { href: href(next), "data-focus": `link-${view}-${JSON.stringify(more)}`, onclick: (event) => { if (plain(event)) { event.preventDefault(); go(next); } } }, children);
+  },
+  /** The exchanges of one bar. */
+  exchanges(index, filter) {
+    const since = lastPeriod.starts[index];
+    go(at(state, "exchanges", { ...filter, range: "custom", since, until: since + lastPeriod.step }));
+  },
+};
+const plain = (event) => !(event.ctrlKey || event.metaKey || event.shiftKey || event.altKey || event.button);
+const controls = new Controls({ change: page.change, state: () => state, period: () => lastPeriod, titles, link: page.link, help: () => help.open() });
 
 async function load() {
-  const status = await get("/admin/status");
+  const [status, routeList, known] = await Promise.all([get("/admin/status"), get("/admin/routes"), get("/admin/adapters")]);
   const now = epoch(status.now);
   const first = status.first_exchange === null ? null : epoch(status.first_exchange);
-  const range = state.range === "auto" ? fitting(first, now) : state.range;
-  const period = span(range, now);
-  const between = { since: rfc3339(period.since), until: rfc3339(period.until) };
-  const [steps, totals, gpu, speeds, routeList, decided] = await Promise.all([
-    get("/admin/costs", { group_by: `route,backend,${period.group}`, ...between }),
-    get("/admin/costs", { group_by: "route,backend", ...between }),
-    get("/admin/gpu", { step: period.group, ...between }),
-    get("/admin/latency", between),
-    get("/admin/routes"),
-    get("/admin/decisions", { limit: 20, route: state.route }),
-  ]);
-  return { status, now, first, range, period, steps, totals, gpu, speeds, routes: routeList.data, decided: decided.data };
+  const period = state.range === "custom" ? between(state.since, state.until, now) : span(state.range === "auto" ? fitting(first, now) : state.range, now);
+  lastPeriod = period;
+  const mine = state;
+  const view = first === null && mine.view === "overview" ? {} : await modules[mine.view].load(mine, period);
+  const base = { state: mine, status, now, first, period, routes: routeList.data, adapters: known.data };
+  return { ...base, ...view, colours: colours(base, view) };
+}
+
+/** One colour per backend in all views: every version there ever was has its own, whether a view's rows name it or not. */
+function colours({ status, routes: list, adapters: known }, view) {
+  const candidates = list.flatMap((route) => route.candidates);
+  const rows = [view.steps, view.totals, view.backends, view.first].flatMap((answer) => answer?.data ?? []).filter((row) => row.backend !== undefined);
+  const sandbox = new Set([...candidates, ...rows].filter((item) => item.sandbox).map((item) => item.backend));
+  const versions = known.flatMap((adapter) => adapter.versions.filter((one) => one.state !== "refused").map((one) => `${adapter.engine}/${adapter.adapter}@${one.version}`));
+  return assign([...versions, ...[...rows, ...candidates].map((item) => item.backend)], (backend) => status.engines.includes(`${backend}`.split("/")[0]), sandbox);
 }
 
 function draw(data) {
-  const mine = (row) => !state.route || row.route === state.route;
-  const rows = data.totals.data.filter(mine);
-  const total = sum(rows);
-  const list = data.routes.filter((route) => !state.route || route.name === state.route);
-  const isLocal = (backend) => data.status.engines.includes(`${backend}`.split("/")[0]);
-  const candidates = data.routes.flatMap((route) => route.candidates);
-  const sandbox = new Set([...candidates, ...data.totals.data].filter((item) => item.sandbox).map((item) => item.backend));
-  const colours = assign([...data.totals.data, ...candidates].map((item) => item.backend), isLocal, sandbox);
-  dialog.colours = colours;
-  controls(data);
-  byId("sandbox").hidden = !data.status.sandbox && !data.totals.sandbox;
-  byId("summary").setAttribute("aria-busy", "false");
-  const empty = data.first === null;
+  detail.colours = data.colours;
+  controls.draw(data);
+  byId("sandbox").hidden = !data.status.sandbox && !data.steps?.sandbox;
+  const empty = data.first === null && data.state.view === "overview";
   byId("empty").hidden = !empty;
-  byId("filled").hidden = empty || !total.requests;
-  if (empty) {
-    fill(byId("summary"), h("p", { class: "headline" }, "Nothing has been asked yet."));
-    fill(byId("empty"), welcome(data.routes, data.status));
-  } else if (!total.requests) {
-    fill(byId("summary"), h("p", { class: "headline" }, "No requests in this time range.", h("span", { class: "muted" }, ` The first was ${ago(data.first, data.now)}.`)));
-  } else {
-    const bill = state.route ? null : data.totals;
-    fill(byId("summary"), headline(total, bill, RANGES[data.range][0], state.route));
-    fill(byId("cards"), cards(total, bill, data.status.replicas));
-    bars.show(series(data.steps.data.filter(mine), bill ? data.gpu.data : [], data.period, state.metric), colours, state.metric, data.period);
-    fill(byId("routes"), routes(list, rows, data.now));
-    fill(byId("latency"), latency(data.speeds.data.filter(mine), colours));
-    fill(byId("latency-key"), h("span", { class: "dot" }), " p50  ", h("span", { class: "dot hollow" }), " p95  ", h("span", { class: "slo-key" }), " SLO");
-    fill(byId("decisions"), decisions(data.decided, colours, data.now, (id) => dialog.open(id)));
+  byId("view").hidden = empty;
+  byId("view").setAttribute("aria-busy", "false");
+  if (empty) fill(byId("empty"), h("p", { class: "headline" }, "Nothing has been asked yet."), welcome(data.routes, data.status));
+  else {
+    fill(byId("empty"));
+    if (shown?.name !== data.state.view) enter(data.state.view);
+    shown.view.draw(data);
   }
   foot(data);
 }
 
-function controls(data) {
-  const range = byId("range"), route = byId("route");
-  const options = [["auto", `All (${fitting(data.first, data.now)})`], ...Object.entries(RANGES).map(([name, [label]]) => [name, label])];
-  select(range, options, state.range);
-  const names = data.routes.map((item) => [item.name, item.name]);
-  if (state.route && !names.some(([name]) => name === state.route)) names.push([state.route, state.route]);
-  select(route, [["", "All routes"], ...names], state.route);
-  byId("logout").hidden = !data.status.session;
-  fill(byId("metric"), ["cost", "requests"].map((name) =>
-    h("button", { type: "button", "data-focus": `metric-${name}`, "aria-pressed": String(state.metric === name), onclick: () => change({ metric: name }) }, name === "cost" ? "Cost" : "Requests")));
+function enter(name) {
+  byId("view").replaceChildren();
+  byId("view").className = `view view-${name}`;
+  shown = { name, view: modules[name].build(byId("view"), page) };
+  document.title = name === "overview" ? "Breakeven" : `${titles[name]} – Breakeven`;
 }
 
-function select(element, options, chosen) {
-  const key = JSON.stringify(options);
-  if (element.dataset.key !== key) {
-    element.replaceChildren(...options.map(([value, label]) => h("option", { value }, label)));
-    element.dataset.key = key;
-  }
-  element.value = chosen;
-}
-
-function foot(data) {
-  const { status, totals } = data;
+function foot({ status, steps }) {
   const notes = [
-    `Breakeven ${status.version}, up since ${dayTime(epoch(status.started))}`,
+    `Breakeven ${status.version}, up since ${dayYearOf(epoch(status.started))}`,
     `prices: ${status.prices}`,
-    totals.unpriced_requests ? `${totals.unpriced_requests} requests of unknown cost are in no sum` : null,
-    totals.interrupted_requests ? `${totals.interrupted_requests} interrupted` : null,
+    steps?.unpriced_requests ? `${steps.unpriced_requests.toLocaleString("en-US")} requests of unknown cost are in no sum` : null,
+    steps?.interrupted_requests ? `${steps.interrupted_requests.toLocaleString("en-US")} interrupted` : null,
   ];
   fill(byId("foot"), notes.filter(Boolean).join(" · "));
 }
@@ -107,37 +106,62 @@ function problem(text) {
   byId("problem").textContent = text ?? "";
 }
 
-async function refresh() {
+async function refresh(told = false) {
   clearTimeout(timer);
   const mine = ++round;
+  const wanted = state.view;
   try {
     const data = await load();
     if (mine !== round) return;
     draw(data);
     problem(null);
-    document.documentElement.dataset.ready = "yes";
-    if (state.live) timer = setTimeout(refresh, data.period.until - data.period.since > 90000 ? SELDOM_MS : EVERY_MS);
+    document.documentElement.dataset.ready = wanted;
+    performance.mark("numbers");
+    if (told) byId("live").textContent = `${titles[wanted]}, ${page.rangeLabel(data)}`;
+    const length = data.period.until - data.period.since;
+    if (state.live && !document.hidden) timer = setTimeout(refresh, length > 8e6 ? RARELY_MS : length > 90000 ? SELDOM_MS : EVERY_MS);
   } catch (error) {
     if (mine !== round) return;
+    if (!error.status && error.status !== 0) console.error(error);
     problem(error.message);
+    byId("view").setAttribute("aria-busy", "false");
+    if (shown === null) fill(byId("view"), h("p", { class: "headline skeleton" }, "The numbers cannot be read."));
     if (state.live) timer = setTimeout(refresh, EVERY_MS);
   }
 }
 
-function change(next) {
-  Object.assign(state, next);
-  write(state);
-  const button = byId("refresh");
-  button.setAttribute("aria-pressed", String(state.live));
-  byId("refresh-label").textContent = state.live ? "Live" : "Paused";
-  refresh();
+function go(next) {
+  const address = href(next);
+  if (address !== location.pathname + location.search) history.pushState(null, "", address);
+  arrive(next);
 }
 
-byId("range").addEventListener("change", (event) => change({ range: event.target.value }));
-byId("route").addEventListener("change", (event) => change({ route: event.target.value }));
-byId("refresh").addEventListener("click", () => change({ live: !state.live }));
+function arrive(next) {
+  const moved = next.view !== state.view;
+  state = next;
+  controls.mark(state);
+  if (moved) window.scrollTo(0, 0);
+  delete document.documentElement.dataset.ready;
+  byId("view").setAttribute("aria-busy", "true");
+  refresh(true);
+}
+
+window.addEventListener("popstate", () => { if (byId("detail").open) byId("detail").close(); arrive(read()); if (fromHash()) openFromHash(); });
 byId("logout").addEventListener("click", async () => { await post("/dashboard/logout").catch(() => null); location.assign("/dashboard/login"); });
-byId("controls").addEventListener("submit", (event) => event.preventDefault());
 document.addEventListener("visibilitychange", () => { if (document.hidden) clearTimeout(timer); else if (state.live) refresh(); });
-change({});
-if (fromHash()) dialog.open(fromHash());
+document.querySelector(".skip").addEventListener("click", (event) => { event.preventDefault(); byId("main").focus(); });
+listen({
+  view: (view) => go(at(state, view)), shorter: () => step(-1), longer: () => step(1), range: () => byId("range").focus(), live: () => page.change({ live: !state.live }), theme: () => controls.theme(), help: () => help.open(),
+});
+
+function step(by) {
+  const names = Object.keys(RANGES);
+  const now = names.indexOf(state.range) >= 0 ? names.indexOf(state.range) : names.findIndex((name) => RANGES[name][0] === lastPeriod?.label);
+  const next = names[Math.max(0, Math.min(names.length - 1, now + by))];
+  if (next) page.change({ range: next, since: null, until: null });
+}
+
+const openFromHash = () => { if (fromHash() && fromHash() !== "main") detail.open(fromHash()); };
+controls.mark(state);
+refresh();
+openFromHash();

@@ -1,25 +1,24 @@
 // The sentence at the top, the key figures, and what a fresh install sees instead.
 
-import { chip, h } from "./dom.js";
-import { count, money, percent, unknown, usd } from "./format.js";
+import { chip, h, share } from "./dom.js";
+import { change, count, money, percent, short, unknown, usd } from "./format.js";
 import { spent } from "./sums.js";
 
-/** What the period came to. `bill` is the GPU bill with idle time, null when a route is chosen: idle time belongs to no route. */
-export function outcome(total, bill) {
+/** What the period came to. `idle` is the price of GPU time that nobody used, null when a route is chosen: idle time belongs to no route. */
+export function outcome(total, idle) {
   const answered = spent(total);
-  const idle = bill?.idle_nanousd ?? null;
   const paid = answered === null ? null : answered + (idle ?? 0);
   const complete = total.all_hosted_nanousd !== null && paid !== null;
   return { answered, idle, paid, saved: complete ? total.all_hosted_nanousd - paid : null };
 }
 
-export function headline(total, bill, label, routeName) {
-  const { paid, saved } = outcome(total, bill);
-  const share = total.local_requests / total.requests;
+export function headline(total, idle, label, routeName) {
+  const { paid, saved } = outcome(total, idle);
+  const local = total.local_requests / total.requests;
   const of = routeName ? [" of ", h("b", {}, routeName)] : [];
   const opening = total.local_requests
-    ? [h("b", { class: "local-ink" }, percent(share)), ` of ${count(total.requests)} requests`, of, " were answered locally."]
-    : [`All ${count(total.requests)} requests`, of, " went to hosted models."];
+    ? [h("b", { class: "local-ink" }, percent(local)), ` of ${count(total.requests)} requests`, of, " were answered locally."]
+    : [total.requests === 1 ? "The one request" : `All ${count(total.requests)} requests`, of, " went to hosted models."];
   const cost = paid === null ? [" What they cost is unknown."] : [" They cost ", h("b", {}, usd(paid))];
   let end = paid === null ? [] : ["."];
   if (saved !== null && total.local_requests) {
@@ -30,40 +29,53 @@ export function headline(total, bill, label, routeName) {
   return h("p", { class: "headline" }, h("span", { class: "muted when" }, label), opening, cost, end);
 }
 
-function card(title, value, note, extra = null) {
-  return h("div", { class: "panel card" }, h("h3", {}, title), h("p", { class: "figure" }, value), h("p", { class: "muted small" }, note), extra);
+/** How a figure moved against the period before: `better` is 1 where more is better, -1 where less is, 0 where it is neither. */
+function moved(now, before, better) {
+  if (now === null || before === null || !before || now === undefined || before === undefined) return null;
+  const text = change(now, before);
+  const good = better * (now - before);
+  return h("span", { class: `delta ${text.startsWith("±") || !good ? "" : good > 0 ? "good-ink" : "bad-ink"}` }, text, h("span", { class: "visually-hidden" }, " against the period before"));
 }
 
-export function cards(total, bill, replicas) {
-  const { paid, idle, saved } = outcome(total, bill);
-  const failed = total.requests - total.ok_requests;
-  const mark = () => (total.sandbox ? chip("sandbox", "warn", "Counted at list prices, charged by nobody: the provider is the sandbox.") : null);
+const rate = (part, whole) => (whole ? part / whole : null);
+const points = (now, before) => {
+  if (now === null || before === null) return null;
+  const difference = Math.round((now - before) * 1000) / 10;
+  return { text: difference === 0 ? "±0 pt" : `${difference > 0 ? "+" : "−"}${Math.abs(difference)} pt`, difference };
+};
+
+function moveOfRate(now, before, better) {
+  const found = points(now, before);
+  if (found === null) return null;
+  const good = better * found.difference;
+  return h("span", { class: `delta ${good > 0 ? "good-ink" : good < 0 ? "bad-ink" : ""}`, title: "percentage points" }, found.text, h("span", { class: "visually-hidden" }, " (percentage points) against the period before"));
+}
+
+/** The key figures; each is a button that puts it into the chart. `was` is the same of the period before, null where there is none. */
+export function cards({ total, idle, was, wasIdle, bill, chosen, choose }) {
+  const now = outcome(total, idle), then = was ? outcome(was, wasIdle) : null;
   const pending = total.unallocated_requests ? `, ${count(total.unallocated_requests)} not booked yet` : "";
-  const share = total.local_requests / total.requests;
   const gpu = (total.local_amortised_nanousd ?? 0) + (idle ?? 0);
-  const found = [
-    card("Spent", money(paid), [`${usd(total.hosted_nanousd) ?? "unknown"} hosted${gpu ? `, ${usd(gpu)} GPU` : ""}${pending}`], mark()),
-    card("All hosted would cost", money(total.all_hosted_nanousd), ["each route's first hosted model"], mark()),
-    card("Saved", saved === null ? unknown() : h("span", { class: saved >= 0 ? "good-ink" : "bad-ink" }, usd(saved)),
-      [saved === null || !total.all_hosted_nanousd ? "needs known prices" : `${percent(saved / total.all_hosted_nanousd)} of all hosted${gpu ? (bill ? ", idle GPU paid" : ", idle GPU not counted") : ""}`], mark()),
-    card("Answered locally", percent(share), [`${count(total.local_requests)} of ${count(total.requests)} requests`],
-      h("div", { class: "share", "aria-hidden": "true" }, sized(h("span", {}), share))),
-    card("Failed", count(failed), [failed ? `${percent(failed / total.requests, 1)} of requests, clients that left included` : "every request was answered"]),
+  const of = (row, field) => (row ? rate(row[field], row.requests) : null);
+  const card = (metric, title, value, delta, note, more = null) => h("button", { type: "button", class: "panel card", "data-focus": `card-${metric}`, "aria-pressed": String(metric === chosen), onclick: () => choose(metric) },
+    h("span", { class: "card-title" }, title), h("span", { class: "figure-line" }, h("span", { class: "figure" }, value), delta), h("span", { class: "muted small" }, note), more);
+  const tokens = total.input_tokens + total.output_tokens;
+  const mark = total.sandbox ? chip("sandbox", "warn", "Counted at list prices, charged by nobody: the provider is the sandbox.") : null;
+  return [
+    card("cost", "Spent", money(now.paid), then && moved(now.paid, then.paid, -1), [`${usd(total.hosted_nanousd) ?? "unknown"} hosted${gpu ? `, ${usd(gpu)} GPU` : ""}${pending}`], mark),
+    card("saved", "Saved", now.saved === null ? unknown("needs known prices") : h("span", { class: now.saved >= 0 ? "good-ink" : "bad-ink" }, usd(now.saved)), null,
+      now.saved === null || !total.all_hosted_nanousd ? "needs known prices" : `${percent(now.saved / total.all_hosted_nanousd)} of ${usd(total.all_hosted_nanousd)} all hosted${gpu ? (idle === null ? ", idle GPU not counted" : ", idle GPU paid") : ""}`, mark && mark.cloneNode(true)),
+    card("per1k", "Cost per 1,000 requests", money(total.cost_per_1k_requests_nanousd, "needs known prices"), was && moved(total.cost_per_1k_requests_nanousd, was.cost_per_1k_requests_nanousd, -1),
+      gpu && idle !== null ? "without idle GPU time" : "hosted and GPU", mark && mark.cloneNode(true)),
+    card("requests", "Requests", short(total.requests), was && moved(total.requests, was.requests, 0), was?.requests ? `${short(was.requests)} in the period before` : `${short(tokens)} tokens`),
+    card("local", "Answered locally", percent(total.local_requests / total.requests), moveOfRate(of(total, "local_requests"), of(was, "local_requests"), 1), `${count(total.local_requests)} of ${count(total.requests)}`, share(total.local_requests / total.requests)),
+    card("failed", "Failed", percent(total.error_requests / total.requests, 2), moveOfRate(of(total, "error_requests"), of(was, "error_requests"), -1), total.error_requests ? `${count(total.error_requests)} requests without an answer` : "every request was answered"),
+    card("fallback", "Fell over to another", percent(total.fallback_requests / total.requests, 2), moveOfRate(of(total, "fallback_requests"), of(was, "fallback_requests"), -1),
+      total.fallback_requests ? `${count(total.fallback_requests)} answered by the next candidate` : "the first choice always answered"),
+    bill && bill.gpu_bill_nanousd !== undefined && (bill.gpu_bill_nanousd || bill.idle_state === "unknown")
+      ? card("idle", "Idle GPU", money(bill.idle_nanousd, "gpu_hour_usd is not set"), null, bill.gpu_bill_nanousd ? `${percent((bill.idle_nanousd ?? 0) / bill.gpu_bill_nanousd)} of the ${usd(bill.gpu_bill_nanousd)} bill` : "gpu_hour_usd is not set")
+      : card("tokens", "Tokens", short(tokens), was && moved(tokens, was.input_tokens + was.output_tokens, 0), `${short(total.input_tokens)} in, ${short(total.output_tokens)} out`),
   ];
-  if (bill?.gpu_bill_nanousd !== undefined && replicas.length) {
-    const ready = replicas.filter((replica) => replica.healthy).length;
-    const busy = bill.gpu_bill_nanousd ? 1 - (bill.idle_nanousd ?? 0) / bill.gpu_bill_nanousd : null;
-    found.push(card("Idle GPU", money(bill.idle_nanousd, "gpu_hour_usd is not set"),
-      [busy === null ? "no GPU time booked yet" : `${percent(1 - busy)} of the ${usd(bill.gpu_bill_nanousd)} bill`],
-      chip(`${ready} of ${replicas.length} ready`, ready === replicas.length ? "good" : ready ? "warn" : "bad")));
-  }
-  return found;
-}
-
-/** Widths are set through the object model: the content security policy forbids style attributes. */
-export function sized(element, share) {
-  element.style.width = `${Math.max(0, Math.min(1, share || 0)) * 100}%`;
-  return element;
 }
 
 export function welcome(routes, status) {

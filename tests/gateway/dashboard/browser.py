@@ -94,6 +94,11 @@ class Page:
         await self.send("Input.dispatchKeyEvent", type="keyDown", key=name, code=name, windowsVirtualKeyCode=code, **text)
         await self.send("Input.dispatchKeyEvent", type="keyUp", key=name, code=name, windowsVirtualKeyCode=code)
 
+    async def type_key(self, character: str) -> None:
+        """Press the key of one character, as a person types it."""
+        await self.send("Input.dispatchKeyEvent", type="keyDown", key=character, text=character)
+        await self.send("Input.dispatchKeyEvent", type="keyUp", key=character)
+
     async def type(self, text: str) -> None:
         """Type into what has the focus."""
         await self.send("Input.insertText", text=text)

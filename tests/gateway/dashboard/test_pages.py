@@ -88,6 +88,13 @@ def test_files_are_served_with_their_type_and_a_tag(fresh: World, name: str) -> 
     assert [again.status_code, again.content] == [304, b""]
 
 
+def test_every_module_is_asked_for_at_once(fresh: World) -> None:
+    """The page names all its modules, so that the browser does not find them one after the other."""
+    page = httpx.get(f"{fresh.url}/dashboard").text
+    modules = {path.name for path in STATIC.iterdir() if path.suffix == ".js"}
+    assert {name for name in modules if f'"modulepreload" href="/dashboard/static/{name}"' in page} == modules - {"main.js", "theme.js"}
+
+
 @pytest.mark.parametrize("name", ["index.html", "nope.js", "..%2fpages.py", "%2e%2e/pages.py"])
 def test_nothing_else_is_served(fresh: World, name: str) -> None:
     """Pages have their own paths, and there is no way out of the directory."""
