@@ -17,6 +17,7 @@ import typer
 
 from gateway.bench.command import bench
 from gateway.commands import keys
+from gateway.commands.budgets import budgets
 from gateway.commands.calibrate import calibrate
 from gateway.commands.frame import ConfigPath, Json, configuration, database, show
 from gateway.commands.prices import prices
@@ -296,6 +297,7 @@ _adapter_verb("canary", "Send a share of the adapter's requests to a version.")
 _adapter_verb("promote", "Make a version live: one atomic switch after it is loaded and verified everywhere.")
 _adapter_verb("rollback", "Make the previous version live again.")
 _adapter_verb("retire", "Stop routing to a version, let its answers finish, unload it, delete its files.")
+app.command(epilog="Example: breakeven budgets --json")(budgets)
 app.command(epilog="Example: breakeven prices --model gpt-4o-mini")(prices)
 app.command(epilog="Example: breakeven reprice --since 2027-01-01 --until 2027-01-31 --model gpt-4o-mini --reason 'discount came late'")(reprice)
 app.command(epilog="Example: breakeven simulate trace.csv --rate 4 --scenario calm,outage --html report.html")(simulate)

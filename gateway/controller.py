@@ -17,6 +17,7 @@ from dataclasses import replace
 
 from sqlalchemy import Engine
 
+from gateway.alerts import Alerts
 from gateway.batches.supervisor import Batches
 from gateway.config.models import Config
 from gateway.controller_metrics import ControllerMetrics, Sources
@@ -47,6 +48,7 @@ ROLLUPS_S = 2.0
 WORK_S = 0.25
 RETENTION_S = 3600.0
 BATCHES_S = 0.5
+ALERTS_S = 2.0
 
 
 async def run(config: Config, clock: Callable[[], float] = time.time, environ: Mapping[str, str] | None = None) -> None:  # noqa: TID251  the root of a process
@@ -82,6 +84,7 @@ class Controller:
         self._database: Engine = connect(config.database, config.source.parent)
         self._ingester = Ingester(self._database, data_dir / "spool")
         self._reconciler = Reconciler(self._database, data_dir, clock, log.info)
+        self._alerts = Alerts(self._database, clock)
         self._batches = Batches(self._database, data_dir, clock)
         self.engines = Engines(lambda spec: Replica(spec, Hooks(self._report, log.info, probe, self._wanted)))
         self._traces = Traces()
@@ -121,6 +124,7 @@ class Controller:
             Loop("GPU minutes", self._book, BOOKS_S),
             Loop("roll-ups", self._roll_up, ROLLUPS_S),
             Loop("metrics", self._metrics.once, EVERY_S),
+            Loop("alerts", self._alert, ALERTS_S),
         )
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -179,6 +183,9 @@ class Controller:
 
     async def _roll_up(self) -> None:
         await asyncio.to_thread(rollups.refresh, self._database, self._clock())
+
+    async def _alert(self) -> None:
+        await self._alerts.once(self.config)
 
     async def _forget(self) -> None:
         days = {name: route.capture.retain_days for name, route in self.config.routes.items()}
