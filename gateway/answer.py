@@ -19,9 +19,11 @@ def reason(run: Run) -> str | None:
     """Why this backend answered: the decision's reason, or that another was too slow (a hedge) or failed before it."""
     if run.hedged:
         return Why.HEDGE.value
-    if run.last is not None and run.decision is not None and run.last.name != run.decision.chosen:
-        return Why.FAILOVER.value
-    return run.decision.reason.value if run.decision is not None and run.decision.reason is not None else None
+    last, decision = run.last, run.decision
+    if decision is None:
+        return None
+    why = Why.FAILOVER if last is not None and last.name != decision.chosen else decision.reason
+    return why.value if why is not None else None
 
 
 def head(run: Run, *, cost: bool = False) -> Headers:

@@ -15,7 +15,7 @@ from gateway.call import Call, begin, falls_over, is_lost_conversation
 from gateway.costing import price_call
 from gateway.guard import Guard
 from gateway.run import Run
-from gateway.settle import live_of
+from gateway.settle import live_of, scored_of
 from gateway.view import Backend
 from router.errors import UpstreamError, UpstreamRefused, UpstreamTimeout
 from router.headroom import expected_tokens
@@ -81,7 +81,8 @@ def lost(run: Run, call: Call) -> None:
 
 def predicted_ms(run: Run, name: str) -> float | None:
     """How long the decision expects a whole answer of this candidate to take."""
-    return next((scored.latency_ms for scored in run.decision.scored if scored.backend == name), None) if run.decision is not None else None
+    scored = scored_of(run, name)
+    return None if scored is None else scored.latency_ms
 
 
 async def _once(run: Run, guard: Guard, call: Call, *, more: bool) -> Call:

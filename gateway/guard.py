@@ -22,11 +22,11 @@ class Guard:
     __slots__ = ("_deadline", "_line", "_loop", "_phase", "_task", "_timer", "_total", "_watcher", "reason", "served")
 
     def __init__(self, receive: Receive | None, total_ms: float, line: Line | None = None) -> None:
-        task = asyncio.current_task()
+        self._loop = asyncio.get_running_loop()
+        task = asyncio.current_task(self._loop)
         if task is None:
             raise RuntimeError("a guard watches the task that makes it")
         self._task = task
-        self._loop = asyncio.get_running_loop()
         self._total = self._loop.time() + total_ms / 1000.0
         self._deadline = self._total
         self._phase: Phase = "total"

@@ -40,7 +40,7 @@ class Watched(Protocol):
 class Edge:
     """One per server. `draining` says whether answers should end their connections, `refused` counts what the application never sees, by error code."""
 
-    __slots__ = ("_timer", "_watched", "bounds", "draining", "refused")
+    __slots__ = ("_lines", "_lines_of", "_timer", "_watched", "bounds", "draining", "refused")
 
     def __init__(self, bounds: Bounds, draining: Callable[[], bool], refused: Callable[[str], None]) -> None:
         self.bounds = bounds
@@ -48,6 +48,13 @@ class Edge:
         self.refused = refused
         self._watched: set[Watched] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self._lines, self._lines_of = b"", list[tuple[bytes, bytes]]()
+
+    def lines(self, headers: list[tuple[bytes, bytes]]) -> bytes:
+        """Headers that every answer has, as lines. uvicorn makes a new list when it changes them, once a second."""
+        if headers is not self._lines_of:
+            self._lines, self._lines_of = b"".join(b"%b: %b\r\n" % pair for pair in headers), headers
+        return self._lines
 
     def watch(self, connection: Watched, loop: asyncio.AbstractEventLoop) -> None:
         """Look after a connection until it is forgotten."""

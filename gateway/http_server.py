@@ -71,7 +71,7 @@ class HttpConnection(asyncio.Protocol):
     @property
     def default_head(self) -> bytes:
         """The headers every answer has, as lines."""
-        return b"".join(b"%b: %b\r\n" % pair for pair in self._state.default_headers)
+        return self._edge.lines(self._state.default_headers)
 
     # What asyncio calls.
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from urllib.parse import unquote
 
 import httptools
 
 
+@lru_cache(maxsize=256)
 def split(url: bytes) -> tuple[bytes, str, bytes] | None:
     """(raw path, decoded path, query) of a path, or of the whole URL that clients send to a proxy; None for what names no resource (`CONNECT`, `*`)."""
     if not url.startswith(b"/"):

@@ -12,7 +12,7 @@ from gateway.answer import reason
 from gateway.costing import all_hosted, attempt, total
 from gateway.live import Observation
 from gateway.store.captures import Capture, redacted
-from router.types import Exchange, Live, Outcome, Usage
+from router.types import Exchange, Live, Outcome, Scored, Usage
 
 if TYPE_CHECKING:
     from gateway.call import Call
@@ -71,8 +71,18 @@ def settle(run: Run) -> Exchange:
 
 def live_of(run: Run, backend: str) -> Live:
     """What was known of a backend when the decision was made."""
-    found = (live for live in run.decision.live if live.backend == backend) if run.decision is not None else iter(())
-    return next(found, Live(backend))
+    for live in run.decision.live if run.decision is not None else ():
+        if live.backend == backend:
+            return live
+    return Live(backend)
+
+
+def scored_of(run: Run, backend: str) -> Scored | None:
+    """What the decision says of a backend."""
+    for scored in run.decision.scored if run.decision is not None else ():
+        if scored.backend == backend:
+            return scored
+    return None
 
 
 def _row(run: Run) -> Exchange:
@@ -80,8 +90,8 @@ def _row(run: Run) -> Exchange:
     cost, state = total(run.calls)
     candidate = call.backend.candidate if call is not None else None
     opportunity = None
-    if candidate is not None and candidate.kind == "local" and run.decision is not None:
-        opportunity = next((scored.cost_nanousd for scored in run.decision.scored if scored.backend == candidate.backend), None)
+    if candidate is not None and candidate.kind == "local" and (scored := scored_of(run, candidate.backend)) is not None:
+        opportunity = scored.cost_nanousd
     all_hosted_cost = None
     if call is not None and run.decision is not None:
         all_hosted_cost = all_hosted(call, run.plan.first_hosted, run.decision, run.gateway.prices, run.time)
@@ -117,8 +127,7 @@ def _row(run: Run) -> Exchange:
 
 
 def _learn(run: Run, call: Call, exchange: Exchange, now: float) -> None:
-    usage, decision = call.usage or Usage(), run.decision
-    predicted = next((scored.latency_ms for scored in decision.scored if scored.backend == call.name), None) if decision is not None else None
+    usage, scored = call.usage or Usage(), scored_of(run, call.name)
     run.gateway.fleet.board.learn(
         run.plan.name,
         call.backend.candidate,
@@ -130,7 +139,7 @@ def _learn(run: Run, call: Call, exchange: Exchange, now: float) -> None:
             output_tokens=None if run.ask.endpoint == "embeddings" else round(usage.output / run.features.n),
             ttft_ms=call.ttft_ms,
             total_ms=call.total_ms or 0.0,
-            predicted_ms=predicted,
+            predicted_ms=None if scored is None else scored.latency_ms,
             saved_nanousd=exchange.all_hosted_nanousd,
             slots=call.backend.slots,
         ),

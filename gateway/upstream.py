@@ -65,16 +65,20 @@ async def _begun(answer: Answer) -> Answer:
 
 
 def _head(who: str, method: str, host: str, target: str, headers: Mapping[str, str], body: bytes | None) -> bytes:
-    """The request's head. A value that could begin another line is refused: it would be another request (RFC 9112 §11.1)."""
-    lines = [f"{method} {target} HTTP/1.1", f"host: {host}"]
-    lines += [f"{name}: {value}" for name, value in (_ALWAYS | dict(headers)).items()]
-    if body is not None or method in _WITH_BODY:
-        lines.append(f"content-length: {len(body or b'')}")
+    """The request's head."""
+    lines = _lines(who, method, host, target, tuple(headers.items()))
+    return lines + b"content-length: %d\r\n\r\n" % len(body or b"") if body is not None or method in _WITH_BODY else lines + b"\r\n"
+
+
+@lru_cache(maxsize=512)
+def _lines(who: str, method: str, host: str, target: str, headers: tuple[tuple[str, str], ...]) -> bytes:
+    """What is the same for many requests. A value that could begin another line is refused: it would be another request (RFC 9112 §11.1)."""
+    lines = [f"{method} {target} HTTP/1.1", f"host: {host}", *(f"{name}: {value}" for name, value in (_ALWAYS | dict(headers)).items())]
     text = "\r\n".join(lines)
     if text.count("\n") != len(lines) - 1 or text.count("\r") != len(lines) - 1 or "\0" in text:
         raise UpstreamError(f"{who} cannot be called: its address or a header has a line break in it", code="upstream_unreachable")
     try:
-        return text.encode("latin-1") + b"\r\n\r\n"
+        return text.encode("latin-1") + b"\r\n"
     except UnicodeEncodeError:
         raise UpstreamError(f"{who} cannot be called: its address or a header has characters that HTTP does not allow", code="upstream_unreachable") from None
 
