@@ -17,10 +17,11 @@ import typer
 
 from gateway.bench.command import bench
 from gateway.commands import keys
-from gateway.commands.budgets import budgets
 from gateway.commands.calibrate import calibrate
+from gateway.commands.budgets import budgets
 from gateway.commands.frame import ConfigPath, Json, configuration, database, show
 from gateway.commands.prices import prices
+from gateway.commands.reconcile import reconcile
 from gateway.commands.reprice import reprice
 from gateway.commands.simulate import simulate
 from router.errors import BreakevenError, ConfigError, DataError
@@ -299,6 +300,7 @@ _adapter_verb("rollback", "Make the previous version live again.")
 _adapter_verb("retire", "Stop routing to a version, let its answers finish, unload it, delete its files.")
 app.command(epilog="Example: breakeven budgets --json")(budgets)
 app.command(epilog="Example: breakeven prices --model gpt-4o-mini")(prices)
+app.command(epilog="Example: breakeven reconcile usage.json --provider openai --tolerance 0.01")(reconcile)
 app.command(epilog="Example: breakeven reprice --since 2027-01-01 --until 2027-01-31 --model gpt-4o-mini --reason 'discount came late'")(reprice)
 app.command(epilog="Example: breakeven simulate trace.csv --rate 4 --scenario calm,outage --html report.html")(simulate)
 app.command(epilog="Example: breakeven calibrate local --batches 1,8,32 --seconds 20")(calibrate)

@@ -75,3 +75,31 @@ def repricings(found: Mapping[str, Any]) -> None:
 
 def _signed(nanousd: int) -> str:
     return ("+" if nanousd >= 0 else "-") + f"${usd(abs(nanousd))}"
+
+
+def reconciliation(found: Mapping[str, Any]) -> None:
+    """Both accounts side by side: `ledger / provider` where they differ, one number where they agree; below it, what is known of the differences."""
+    measures = [name for name in _RECONCILED if any(row[name] is not None for row in found["data"])]
+    shown = [_reconciled(row["day"], row["model"], row, measures, "" if row["within"] else "differs") for row in found["data"]]
+    shown.append(_reconciled("total", "", found["total"], measures, "ok" if found["ok"] else ""))
+    rows(shown, ("day", "model", *measures, ""))
+    for row in found["data"]:
+        for why in row["why"]:
+            line(f"{row['day']} {row['model'] or 'all models'}: {why}")
+    for note in found["notes"]:
+        line(f"note: {note}")
+    if not found["ok"]:
+        line(f"the ledger and {found['provider']} differ by more than {found['tolerance']} of a number")
+
+
+_RECONCILED = ("requests", "input_tokens", "cached_tokens", "cache_write_tokens", "output_tokens", "audio_input_tokens", "audio_output_tokens", "cost_usd")
+
+
+def _reconciled(day: str, model: str | None, row: Mapping[str, Any], measures: list[str], verdict: str) -> dict[str, Any]:
+    return {"day": day, "model": model, **{name: _both(row[name]) for name in measures}, "": verdict}
+
+
+def _both(pair: Mapping[str, Any] | None) -> Any:
+    if pair is None:
+        return None
+    return pair["ledger"] if pair["ledger"] == pair["provider"] else f"{pair['ledger']} / {pair['provider']}"

@@ -2,6 +2,7 @@
 
     POST /v1/chat/completions, /v1/completions, /v1/responses, /v1/embeddings, /v1/moderations      GET /v1/models[/{id}]
     GET, DELETE /v1/responses/{id}
+    GET /v1/organization/usage/{completions,embeddings}, /v1/organization/costs     what was used, as an admin key sees it (usage.py); not in the log
     GET /sandbox/log[?limit=N]   DELETE /sandbox/log       what was seen and billed
     GET /sandbox/faults          DELETE /sandbox/faults    the armed faults and every name
     POST /sandbox/faults {fault, count?, for_s?, model?, share?, ms?, after?, retry_after_s?}    the next `count` (1, or all for `for_s` seconds) get it
@@ -19,7 +20,7 @@ from urllib.parse import parse_qs
 
 import orjson
 
-from gateway.sandbox import bodies, refusals, responses
+from gateway.sandbox import bodies, refusals, responses, usage
 from gateway.sandbox.call import Call, Ended, Gone, Receive, Send
 from gateway.sandbox.faults import DESCRIPTIONS, Armed, Fault, FaultBook, FaultName, named
 from gateway.sandbox.generation import Chat, Generation, Text, send
@@ -105,7 +106,10 @@ class Sandbox:
         return {"object": "list", "data": armed, "faults": DESCRIPTIONS}
 
     async def _v1(self, call: Call, raw: bytes) -> None:
-        """OpenAI's endpoints, each request in the log."""
+        """OpenAI's endpoints, each request to a model in the log."""
+        if call.path.startswith(usage.PREFIX):
+            await self._account(call)
+            return
         self._number += 1
         entry = Entry(f"req_{self._number:032x}", self._clock(), call.path, None)
         self.log.open(entry)
@@ -118,8 +122,8 @@ class Sandbox:
             self.log.close(entry, self._clock())
 
     async def _answer(self, call: Call, raw: bytes, entry: Entry) -> None:
-        key = (call.header("authorization") or "").removeprefix("Bearer ").strip()
-        if self.options.api_key is not None and not hmac.compare_digest(key.encode(), self.options.api_key.encode()):
+        key = self._key(call)
+        if not self._accepted(key):
             await self._refuse(call, entry, refusals.wrong_key(key))
             return
         if call.path.startswith("/v1/responses/"):
@@ -144,6 +148,24 @@ class Sandbox:
             await self._refuse(call, entry, refusals.unknown_model(model))
             return
         await handler(call, body, entry)
+
+    async def _account(self, call: Call) -> None:
+        """The organization's usage and costs."""
+        key = self._key(call)
+        if not self._accepted(key):
+            await self._refuse(call, None, refusals.wrong_key(key))
+            return
+        found = usage.answer(self.log, call.path, call.query, self._clock()) if call.method == "GET" else refusals.unknown_url(call.method, call.path)
+        if isinstance(found, Refusal):
+            await self._refuse(call, None, found)
+        else:
+            await _json(call, 200, found)
+
+    def _key(self, call: Call) -> str:
+        return (call.header("authorization") or "").removeprefix("Bearer ").strip()
+
+    def _accepted(self, key: str) -> bool:
+        return self.options.api_key is None or hmac.compare_digest(key.encode(), self.options.api_key.encode())
 
     async def _response(self, call: Call, entry: Entry) -> None:
         name = call.path.removeprefix("/v1/responses/")
