@@ -25,6 +25,10 @@ from sqlalchemy.exc import ArgumentError, DatabaseError
 from router.errors import ConfigError, Problem
 
 BUSY_TIMEOUT_MS = 10_000
+# SQLite's own two megabytes hold neither the inner pages of a large ledger's indices nor one transaction of the ingester.
+CACHE_KIB = 16 * 1024
+# Pages of 4 KiB between checkpoints: pages that many transactions change are written to the file once for all of them.
+CHECKPOINT_PAGES = 4000
 _READING = "breakeven_reading"
 
 metadata = MetaData(
@@ -60,8 +64,11 @@ def connect(url: str, directory: Path | None = None, *, durable: bool = False) -
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
     """A transaction that only reads: one consistent view, and on SQLite no write lock."""
+    options: dict[str, Any] = {_READING: True}
+    if engine.dialect.name == "postgresql":
+        options["isolation_level"] = "REPEATABLE READ"  # else each statement would have a view of its own
     with engine.connect() as plain:
-        conn = plain.execution_options(**{_READING: True})
+        conn = plain.execution_options(**options)
         with conn.begin():
             yield conn
 
@@ -134,6 +141,8 @@ def _pragmas(durable: bool) -> tuple[str, ...]:
         "journal_mode=WAL",
         f"synchronous={'FULL' if durable else 'NORMAL'}",
         "foreign_keys=ON",
+        f"cache_size=-{CACHE_KIB}",
+        f"wal_autocheckpoint={CHECKPOINT_PAGES}",
         "secure_delete=FAST",  # expired captures leave no text behind in freed pages
         f"journal_size_limit={64 * 1024 * 1024}",
     )

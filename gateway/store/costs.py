@@ -20,7 +20,7 @@ from gateway.store.coverage import cover
 from gateway.store.groups import NAMES, Groups, checked, order
 from gateway.store.measures import Amounts
 from gateway.store.period import Period
-from gateway.store.rollup_tables import MONEY, rollup_tags, rollups
+from gateway.store.rollup_tables import MONEY, rollup_keys, rollup_tags, rollups
 from gateway.store.tables import TOKEN_COLUMNS, exchanges
 from router.money import half_even, usd
 
@@ -88,7 +88,7 @@ def sums(conn: Connection, groups: Groups, period: Period) -> dict[tuple[Any, ..
 
 def _of_rollups(groups: Groups) -> Any:
     """The sums of roll-ups of `step` minutes from `first` to before `end`. Made once for many ranges: it takes longer than running it."""
-    table = rollup_tags if "tag" in groups.columns else rollups
+    table = rollup_tags if "tag" in groups.columns else rollup_keys if "key_id" in groups.columns else rollups
     t = table.c
     query = select(*_keys(groups, {name: t[name] for name in groups.columns}, t.start), *measures.of_rollups(table))
     return _grouped(query.where(t.step == bindparam("step"), t.start >= bindparam("first"), t.start < bindparam("end")), groups)

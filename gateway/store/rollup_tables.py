@@ -7,6 +7,8 @@ Here: columns alone. What a column sums is in gateway/store/measures.py; who rea
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import BigInteger, Column, Integer, String, Table, Text
 
 from gateway.store.tables import TOKEN_COLUMNS
@@ -37,36 +39,21 @@ def _unit() -> list[Column[int]]:
     ]
 
 
-rollups = Table(
-    "rollups",
-    metadata,
-    *_unit(),
-    Column("route", String),
-    Column("backend", String),
-    Column("adapter_version", Integer),
-    Column("key_id", String),
-    *_measures(),
-)
+def _group() -> list[Column[Any]]:
+    return [Column("route", String), Column("backend", String), Column("adapter_version", Integer)]
+
+
+rollups = Table("rollups", metadata, *_unit(), *_group(), *_measures())
+# The same by key as well, apart: most questions do not ask for keys, of which there may be hundreds.
+rollup_keys = Table("rollup_keys", metadata, *_unit(), *_group(), Column("key_id", String), *_measures())
 # A request is in one row for each of its tags (`name=value`), or in one without a tag.
-rollup_tags = Table(
-    "rollup_tags",
-    metadata,
-    *_unit(),
-    Column("route", String),
-    Column("backend", String),
-    Column("adapter_version", Integer),
-    Column("key_id", String),
-    Column("tag", String),
-    *_measures(),
-)
+rollup_tags = Table("rollup_tags", metadata, *_unit(), *_group(), Column("key_id", String), Column("tag", String), *_measures())
 # Histograms of the answers that succeeded (histogram.py), as text.
 rollup_latencies = Table(
     "rollup_latencies",
     metadata,
     *_unit(),
-    Column("route", String),
-    Column("backend", String),
-    Column("adapter_version", Integer),
+    *_group(),
     Column("ttft", Text, nullable=False),
     Column("total", Text, nullable=False),
     Column("overhead", Text, nullable=False),

@@ -11,15 +11,32 @@ a lock that making takes alone, so that a mark is never removed by somebody who 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, Select, Table, delete, func, insert, literal, select, text
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Connection,
+    Delete,
+    Engine,
+    Insert,
+    Integer,
+    Select,
+    Table,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    text,
+)
 
 from gateway.store import bulk, durations, histogram, measures
 from gateway.store.coverage import DAY, HOUR, MINUTE, horizon
 from gateway.store.durations import Durations
 from gateway.store.period import Period
-from gateway.store.rollup_tables import rollup_dirty, rollup_horizon, rollup_latencies, rollup_tags, rollup_thin, rollups
+from gateway.store.rollup_tables import rollup_dirty, rollup_horizon, rollup_keys, rollup_latencies, rollup_tags, rollup_thin, rollups
 from gateway.store.spans import Span, of_units
 from gateway.store.tables import exchanges, open_admits
 from serving.database import reading, writing
@@ -33,10 +50,14 @@ THIN_ROWS = 10_000
 # Hours and days made by one call: a history is worked off in pieces, newest first.
 PER_CALL = 48
 _LOCK_ID = 0x62726B77
-_SUMS = (rollups, rollup_tags)
-_TABLES = (*_SUMS, rollup_latencies)
-_GROUP = ("route", "backend", "adapter_version", "key_id")
-_LATENCY_GROUP = _GROUP[:3]
+_LATENCY_GROUP = ("route", "backend", "adapter_version")
+# What each table of sums is grouped by.
+_GROUPS: Mapping[Table, tuple[str, ...]] = {
+    rollups: _LATENCY_GROUP,
+    rollup_keys: (*_LATENCY_GROUP, "key_id"),
+    rollup_tags: (*_LATENCY_GROUP, "key_id", "tag"),
+}
+_TABLES = (*_GROUPS, rollup_latencies)
 
 
 def touch(conn: Connection, minutes: Iterable[int]) -> None:
@@ -124,7 +145,6 @@ def _hour(engine: Engine, hour: int, settled: int) -> int:
 
 def _whole_hour(conn: Connection, hour: int) -> None:
     span = (hour, hour + HOUR)
-    thin = rollup_thin.c.start == hour
     rows = conn.execute(select(func.count()).select_from(exchanges).where(*_times(span))).scalar_one()
     if rows < THIN_ROWS:
         for table in _TABLES:
@@ -132,7 +152,7 @@ def _whole_hour(conn: Connection, hour: int) -> None:
         _from_rows(conn, HOUR, span)
         bulk.insert_new(conn, rollup_thin, [(hour,)])
     else:
-        was_thin = conn.execute(delete(rollup_thin).where(thin)).rowcount > 0
+        was_thin = conn.execute(delete(rollup_thin).where(rollup_thin.c.start == hour)).rowcount > 0
         for part in [span] if was_thin else of_units(_minutes_due(conn, hour, hour + HOUR), MINUTE):
             _from_rows(conn, MINUTE, part)
         _from_units(conn, HOUR, hour, MINUTE)
@@ -155,35 +175,49 @@ def _day(engine: Engine, day: int) -> int:
 
 def _from_rows(conn: Connection, step: int, span: Span) -> None:
     """Make the units of `step` minutes in `span` from the rows."""
-    e = exchanges.c
-    start = (e.minute // step * step).label("unit")
-    for table in _SUMS:
-        source, tag = measures.tagged(conn.dialect.name) if table is rollup_tags else (exchanges, None)
-        group = [e[name].label(name) for name in _GROUP] + ([] if tag is None else [tag.label("tag")])
-        query = select(start, *group, *measures.of_rows()).select_from(source).where(*_times(span))
-        _fill(conn, table, step, span, query.group_by(*measures.by_name(["unit", *(column.name for column in group)])))
-    counted = durations.of_rows(conn, _period(span), ("minute", *_LATENCY_GROUP), lambda key: (key[0] // step * step, *key[1:]))
+    period = _period(span)
+    for table in _GROUPS:
+        _drop(conn, table, step, span)
+        conn.execute(_made_from_rows(table, conn.dialect.name), {"p_step": step, "p_since": period.since, "p_until": period.until})
+    counted = durations.of_rows(conn, period, ("minute", *_LATENCY_GROUP), lambda key: (key[0] // step * step, *key[1:]))
     _keep_latencies(conn, step, span, counted)
 
 
 def _from_units(conn: Connection, step: int, start: int, finer: int) -> None:
     """Make one unit from finer ones."""
     span = (start, start + step)
-    for table in _SUMS:
-        t = table.c
-        names = (*_GROUP, "tag") if table is rollup_tags else _GROUP
-        query = select(literal(start).label("unit"), *(t[name] for name in names), *measures.of_rollups(table))
-        _fill(conn, table, step, span, query.where(t.step == finer, t.start >= start, t.start < start + step).group_by(*(t[name] for name in names)))
+    for table in _GROUPS:
+        _drop(conn, table, step, span)
+        conn.execute(_made_from_units(table), {"p_step": step, "p_finer": finer, "p_first": start, "p_end": start + step})
     counted = durations.of_rollups(conn, finer, span, _LATENCY_GROUP, lambda key: (start, *key))
     _keep_latencies(conn, step, span, counted)
 
 
-def _fill(conn: Connection, table: Table, step: int, span: Span, query: Select[Any]) -> None:
-    _drop(conn, table, step, span)
+@cache
+def _made_from_rows(table: Table, dialect: str) -> Insert:
+    """Made once: building it takes longer than running it for an hour."""
+    e, step = exchanges.c, bindparam("p_step", type_=Integer)
+    source, tag = measures.tagged(dialect) if table is rollup_tags else (exchanges, None)
+    columns: dict[str, ColumnElement[Any]] = dict(e.items()) if tag is None else {**e, "tag": tag}
+    names = _GROUPS[table]
+    query = select((e.minute // step * step).label("unit"), *(columns[name].label(name) for name in names), *measures.of_rows()).select_from(source)
+    query = query.where(e.time >= bindparam("p_since"), e.time < bindparam("p_until"))
+    return _filled(table, query.group_by(*measures.by_name(["unit", *names])), step)
+
+
+@cache
+def _made_from_units(table: Table) -> Insert:
+    t, names = table.c, _GROUPS[table]
+    query = select(bindparam("p_first", type_=Integer).label("unit"), *(t[name] for name in names), *measures.of_rollups(table))
+    query = query.where(t.step == bindparam("p_finer"), t.start >= bindparam("p_first", type_=Integer), t.start < bindparam("p_end"))
+    return _filled(table, query.group_by(*(t[name] for name in names)), bindparam("p_step", type_=Integer))
+
+
+def _filled(table: Table, query: Select[Any], step: BindParameter[int]) -> Insert:
     made = query.subquery()
     position = func.row_number().over(partition_by=made.c.unit)
     names = [column.name for column in table.columns]
-    conn.execute(insert(table).from_select(names, select(literal(step), made.c.unit, position, *(made.c[name] for name in names[3:]))))
+    return insert(table).from_select(names, select(step, made.c.unit, position, *(made.c[name] for name in names[3:])))
 
 
 def _keep_latencies(conn: Connection, step: int, span: Span, counted: Mapping[tuple[Any, ...], Durations]) -> None:
@@ -193,7 +227,12 @@ def _keep_latencies(conn: Connection, step: int, span: Span, counted: Mapping[tu
 
 
 def _drop(conn: Connection, table: Table, step: int, span: Span) -> None:
-    conn.execute(delete(table).where(table.c.step == step, table.c.start >= span[0], table.c.start < span[1]))
+    conn.execute(_dropped(table), {"p_step": step, "p_first": span[0], "p_end": span[1]})
+
+
+@cache
+def _dropped(table: Table) -> Delete:
+    return delete(table).where(table.c.step == bindparam("p_step"), table.c.start >= bindparam("p_first"), table.c.start < bindparam("p_end"))
 
 
 def _unmark(conn: Connection, step: int, span: Span) -> None:

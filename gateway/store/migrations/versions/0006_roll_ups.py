@@ -19,7 +19,7 @@ _TOKENS = (
     *('input_tokens', 'cached_tokens', 'output_tokens', 'reasoning_tokens', 'cache_write_tokens', 'audio_input_tokens', 'audio_output_tokens'),
 )
 _MONEY = ('hosted', 'local_amortised', 'local_opportunity', 'all_hosted', 'saved')
-_TABLES = {'rollups': ('key_id',), 'rollup_tags': ('key_id', 'tag'), 'rollup_latencies': ()}
+_TABLES = {'rollups': (), 'rollup_keys': ('key_id',), 'rollup_tags': ('key_id', 'tag'), 'rollup_latencies': ()}
 
 
 def upgrade() -> None:
@@ -29,7 +29,7 @@ def upgrade() -> None:
         *(sa.Column(name, sa.String(), nullable=True) for name in ('route', 'backend')),
         sa.Column('adapter_version', sa.Integer(), nullable=True),
         *(sa.Column(name, sa.String(), nullable=True) for name in more),
-        *(_measures() if more else (sa.Column(name, sa.Text(), nullable=False) for name in ('ttft', 'total', 'overhead'))),
+        *(_measures() if table != 'rollup_latencies' else (sa.Column(name, sa.Text(), nullable=False) for name in ('ttft', 'total', 'overhead'))),
         sa.PrimaryKeyConstraint('step', 'start', 'position', name=op.f(f'pk_{table}'))
         )
     op.create_table('rollup_dirty',
