@@ -7,6 +7,8 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.usage_export import KINDS, nanousd, of_pages, read
 from router.errors import DataError
@@ -137,6 +139,26 @@ def test_what_is_no_export_is_refused(text: str, lines: list[int | None]) -> Non
     with pytest.raises(DataError) as refused:
         read(text, "f")
     assert [problem.line for problem in refused.value.problems] == lines
+
+
+_KEYS = ("data", "results", "object", "start_time", "end_time", "amount", "value", "currency", "line_item", "model")
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, DAY * 9) | st.floats() | st.text(max_size=3) | st.sampled_from(["organization.costs.result", "bucket", "usd"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(_KEYS), inner, max_size=5),
+    max_leaves=12,
+)
+
+
+@given(_JSON, st.booleans(), st.sampled_from(["", " ", "{", "\n", ","]))
+def test_whatever_stands_in_a_file_it_is_an_export_or_a_list_of_problems(value: Any, pretty: bool, tail: str) -> None:
+    """Nothing else ever comes out."""
+    problems: tuple[object, ...] = ()
+    found = None
+    try:
+        found = read(json.dumps(value, indent=1 if pretty else None) + tail, "f")
+    except DataError as error:
+        problems = error.problems
+    assert problems or (found is not None and (found.usage or found.costs))
 
 
 def test_nano_dollars_are_rounded_once() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -113,3 +114,18 @@ def test_live_numbers_of_backends_outside_the_snapshot_are_not_kept() -> None:
     snapshot, live = world(MINI, TRIAGE)
     decision = decide(HELLO, snapshot, {**live, "other": quick("other")}, NOW, 1, "d-1")
     assert [state.backend for state in decision.live] == [MINI.backend, TRIAGE.backend]
+
+
+@given(worlds(), st.booleans())
+def test_snapshots_of_before_prices_by_kind_keep_their_digest(given_world: World, priced: bool) -> None:
+    """A record without the kinds of price that came later replays under the digest it was stored with; a price that has one has another digest."""
+    snapshot = given_world[1]
+    before = {key: value for key, value in to_dict(snapshot).items() if key != "digest"}
+    for candidate in before["candidates"]:
+        for name in ("cache_write", "reasoning", "audio_input", "audio_output"):
+            if candidate["price"] is not None:
+                del candidate["price"][name]
+    stored_then = sha256(json.dumps(before, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()).hexdigest()
+    assert digest(from_dict(Snapshot, before)) == digest(snapshot) == stored_then
+    dearer = tuple(replace(c, price=replace(c.price, audio_input=0)) if priced and c.price is not None else c for c in snapshot.candidates)
+    assert (digest(replace(snapshot, candidates=dearer)) == stored_then) == (dearer == snapshot.candidates)
