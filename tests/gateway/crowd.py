@@ -62,12 +62,12 @@ def configure(directory: Path, upstream: UpstreamServer, workers: int, budget: s
 
 
 @contextmanager
-def serving(config: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+def serving(config: Path, seconds: float = 90) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """`breakeven serve`, ready, and its URL; killed at the end if it still runs."""
     command = [sys.executable, "-c", "import breakeven; breakeven.main()", "serve", "-c", str(config)]
     environ = {name: value for name, value in os.environ.items() if not name.startswith("BREAKEVEN")}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environ)
-    timer = threading.Timer(90, process.kill)
+    timer = threading.Timer(seconds, process.kill)
     timer.start()
     try:
         assert process.stdout is not None
