@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections import Counter
 from typing import Any
 
-import pytest
+import httpx
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis.checks import not_a_server_error
@@ -29,7 +30,7 @@ QUICK = settings(
 
 def test_whatever_the_description_allows(fresh: World) -> None:
     """Each operation, with what its description allows; most answers are refusals, but not all."""
-    schema = schemathesis.openapi.from_url(f"{fresh.url}/admin/openapi.json")
+    schema = schemathesis.openapi.from_dict(httpx.get(f"{fresh.url}/admin/openapi.json", timeout=60).json())
     operations = [found.ok() for found in schema.get_all_operations()]
     assert len(operations) > 15
     statuses = Counter[int]()
@@ -39,7 +40,7 @@ def test_whatever_the_description_allows(fresh: World) -> None:
         @QUICK
         @given(case=operation.as_strategy())
         def ask(case: Any) -> None:
-            answer = case.call(timeout=30, allow_redirects=False)
+            answer = case.call(base_url=fresh.url, timeout=60, allow_redirects=False)
             statuses[answer.status_code] += 1
             case.validate_response(answer, checks=CHECKS)
             if answer.status_code >= 400:
@@ -49,16 +50,13 @@ def test_whatever_the_description_allows(fresh: World) -> None:
     assert statuses[200] > len(operations) // 3
 
 
-@pytest.mark.parametrize("body", [b"{", b"\xff\xfe", b"[" * 100_000, b"null", b'{"name": "\\ud800"}', b'{"name": 1e999}'])
-def test_bodies_that_no_description_allows(fresh: World, body: bytes) -> None:
+def test_bodies_that_no_description_allows(fresh: World) -> None:
     """Each operation that takes a body refuses these in words."""
-    import httpx
-
-    described = httpx.get(f"{fresh.url}/admin/openapi.json").json()
+    described = httpx.get(f"{fresh.url}/admin/openapi.json", timeout=60).json()
     paths = [path for path, methods in described["paths"].items() if "requestBody" in methods.get("post", {})]
     assert len(paths) > 3
-    with httpx.Client(base_url=fresh.url, timeout=30) as client:
-        for path in paths:
+    with httpx.Client(base_url=fresh.url, timeout=60) as client:
+        for path, body in itertools.product(paths, (b"{", b"\xff\xfe", b"[" * 100_000, b"null", b'{"name": "\\ud800"}', b'{"name": 1e999}')):
             answer = client.post(path.replace("{", "x-").replace("}", ""), content=body, headers={"content-type": "application/json"})
-            assert 400 <= answer.status_code < 500, (path, answer.status_code, answer.text)
+            assert 400 <= answer.status_code < 500, (path, body[:30], answer.status_code, answer.text)
             assert isinstance(answer.json()["error"]["message"], str)
