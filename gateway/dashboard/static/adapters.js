@@ -8,7 +8,7 @@ import { detail, named, phrase, tone, word } from "./events.js";
 import { perBar } from "./parts.js";
 import { bounds, index } from "./period.js";
 
-const LANE = 54, TOP = 12, CURVE = 130, GAP = 18, BOTTOM = 26;
+const LANE = 62, TOP = 12, CURVE = 130, GAP = 18, BOTTOM = 26;
 
 export function build(root, page) {
   const slots = { picture: h("div"), cards: h("section", { class: "cards wide", "aria-label": "Adapters" }), events: h("div") };
@@ -94,7 +94,7 @@ function lane(adapter, y, { events, period, x, left, inner }) {
   const clip = (when) => Math.max(left, Math.min(left + inner, x(when)));
   const bars = spans(mine, period.now).filter((span) => span.to > period.since && span.from < period.until).map((span) => {
     const [from, to] = [clip(span.from), clip(span.to)];
-    return [s("rect", { class: "alive", x: from, width: Math.max(1, to - from), y: middle - 7, height: 14, rx: 4 }), to - from > 44 ? s("text", { class: "alive-text", x: from + 12, y: middle + 4 }, `@${span.version}`) : null];
+    return [s("rect", { class: "alive", x: from, width: Math.max(1, to - from), y: middle - 7, height: 14, rx: 4 }), to - from > 20 ? s("text", { class: "alive-text", x: from, y: middle + 21 }, `@${span.version}`) : null];
   });
   const inside = mine.filter((event) => epoch(event.time) >= period.since && epoch(event.time) < period.until);
   const drops = inside.filter((event) => ["promoted", "rolled_back", "drift"].includes(event.kind)).map((event) => s("line", { class: `drop ${tone(event)}`, x1: x(epoch(event.time)), x2: x(epoch(event.time)), y1: TOP, y2: middle }));

@@ -1,7 +1,7 @@
 // What needs someone: budgets that will not last, backends that fail, prices that are old. Nothing is said where nothing is wrong.
 
 import { h } from "./dom.js";
-import { ago, dayTime, epoch, percent, usd } from "./format.js";
+import { dayTime, epoch, percent, usd } from "./format.js";
 
 /** A list of what is wrong, worst first; null when nothing is. */
 export function attention(data, page) {
@@ -28,12 +28,11 @@ function engines({ status }, page) {
   return missing.length ? [["warn", page.link("local", {}, `${missing.length} of ${status.replicas.length} engine replicas`), missing.length === 1 ? " is not ready." : " are not ready."]] : [];
 }
 
-function budgets({ budgets: found, now }, page) {
+function budgets({ budgets: found }, page) {
   return (found?.data ?? []).flatMap((budget) => {
     const of = `the budget of ${budget.scope} ${budget.name} (${usd(budget.limit_nanousd)} a ${budget.period})`;
-    if (budget.exhausted_at) return [["bad", page.link("budgets", {}, of[0].toUpperCase() + of.slice(1)), ` was spent ${ago(epoch(budget.exhausted_at), now)}; it begins anew ${dayTime(epoch(budget.resets_at))}.`]];
-    if (budget.left_nanousd !== null && budget.left_nanousd <= 0) return [["bad", page.link("budgets", {}, of[0].toUpperCase() + of.slice(1)), ` is spent until ${dayTime(epoch(budget.resets_at))}.`]];
-    if (budget.forecast_nanousd !== null && budget.forecast_nanousd > budget.limit_nanousd) return [["warn", "At this pace ", page.link("budgets", {}, of), ` will be passed: ${usd(budget.forecast_nanousd)} by ${dayTime(epoch(budget.resets_at))}, ${percent(budget.spent_nanousd / budget.limit_nanousd)} spent now.`]];
+    if (budget.exhausted) return [["bad", page.link("budgets", {}, of[0].toUpperCase() + of.slice(1)), ` is spent until ${dayTime(epoch(budget.resets_at))}.`]];
+    if (budget.forecast_nanousd !== null && budget.forecast_nanousd > budget.limit_nanousd) return [["warn", "At this pace ", page.link("budgets", {}, of), ` will be gone ${budget.exhausted_at ? dayTime(epoch(budget.exhausted_at)) : `before ${dayTime(epoch(budget.resets_at))}`}; ${percent(budget.spent_nanousd / budget.limit_nanousd)} is spent now.`]];
     return [];
   });
 }

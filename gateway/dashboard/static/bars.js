@@ -142,7 +142,7 @@ export class Bars {
     this.marker.setAttribute("visibility", index === null ? "hidden" : "visible");
     if (index !== null) this.place(index);
     const value = (series) => (index === null ? series.whole !== undefined ? series.whole : whole(series.values) : series.values[index]);
-    const words = (series) => { const found = value(series); return found === null ? "unknown" : write(found); };
+    const words = (series) => { const found = value(series); return found === null ? series.unknown ?? "unknown" : write(found); };
     const heading = index === null ? "Altogether" : label(period, index);
     const items = parts.map((part) => h("li", {}, h("span", { class: `swatch ${part.tone}` }), part.label ?? part.name, " ", h("b", {}, words(part))));
     if (line) items.push(h("li", {}, h("span", { class: "swatch dashed" }), `${line.label} `, h("b", {}, words(line))));

@@ -4,7 +4,6 @@ import { get, optional } from "./api.js";
 import { moments } from "./axes.js";
 import { chip, fill, h, nothing, share, table } from "./dom.js";
 import { dayTime, epoch, money, percent, time, unknown, usd } from "./format.js";
-import { rfc3339 } from "./period.js";
 import { Plot } from "./plot.js";
 
 const DAY = 86400;
@@ -16,24 +15,18 @@ export function build(root, page) {
   return { draw: (data) => draw(slots, plots, data, page) };
 }
 
-/** When the period of a budget began. */
-export function began(budget) {
-  const end = new Date(epoch(budget.resets_at) * 1000);
-  return budget.period === "day" ? end / 1000 - DAY : Date.UTC(end.getUTCFullYear(), end.getUTCMonth() - 1, end.getUTCDate()) / 1000;
-}
-
 export async function load() {
   const found = await optional("/admin/budgets");
   const list = found?.data ?? [];
   // One report for each length and kind of budget, not one for each budget.
   const wanted = new Map(list.map((budget) => [`${budget.scope} ${budget.period}`, budget]));
   const spent = new Map(await Promise.all([...wanted].map(async ([key, budget]) => [key, await get("/admin/costs", {
-    group_by: `${budget.scope},${budget.period === "day" ? "hour" : "day"}`, since: rfc3339(began(budget)), until: rfc3339(epoch(budget.resets_at)) })])));
+    group_by: `${budget.scope},${budget.period === "day" ? "hour" : "day"}`, since: budget.since, until: budget.resets_at })])));
   return { budgets: found, spent };
 }
 
 function draw(slots, plots, data, page) {
-  const list = (data.budgets?.data ?? []).filter((budget) => !data.state.route || budget.scope !== "route" || budget.name === data.state.route);
+  const list = (data.budgets?.data ?? []).filter((budget) => !data.state.route || budget.scope !== "route" || budget.id === data.state.route);
   if (!list.length) {
     plots.clear();
     slots.budgets.className = "";
@@ -57,25 +50,26 @@ function draw(slots, plots, data, page) {
 const identity = (budget) => `${budget.scope} ${budget.id ?? budget.name} ${budget.period}`;
 
 function state(budget) {
-  if (budget.left_nanousd !== null && budget.left_nanousd <= 0) return chip("spent", "bad");
+  if (budget.exhausted) return chip("spent", "bad");
   if (budget.forecast_nanousd !== null && budget.forecast_nanousd > budget.limit_nanousd) return chip("will not last", "warn");
   return budget.forecast_nanousd === null ? chip("no forecast yet", "", "It takes a few hours of spending.") : chip("will last", "good");
 }
 
 function head(budget, data, page) {
-  const filter = { key: { key: budget.id }, route: { route: budget.name }, tag: null }[budget.scope];
+  const filter = { key: { key: budget.id }, route: { route: budget.id }, tag: null }[budget.scope];
   return h("div", { class: "budget-head" },
-    h("div", { class: "panel-head" }, h("h3", { class: "title" }, filter ? page.link("exchanges", filter, budget.name) : budget.name, h("span", { class: "muted" }, ` ${budget.scope}, a ${budget.period}`)), state(budget)),
+    h("div", { class: "panel-head" }, h("h3", { class: "title" }, filter ? page.link("exchanges", filter, budget.name) : budget.name, h("span", { class: "muted" }, ` ${budget.scope}, per ${budget.period}`)), state(budget)),
     h("p", { class: "figure-line" }, h("span", { class: "figure" }, money(budget.spent_nanousd)), h("span", { class: "muted" }, ` of ${usd(budget.limit_nanousd)}, ${percent(budget.spent_nanousd / budget.limit_nanousd)}`)),
     h("div", { class: "spent-share" }, share(budget.spent_nanousd / budget.limit_nanousd)),
-    h("p", { class: "muted small" }, budget.reserved_nanousd ? `${usd(budget.reserved_nanousd)} reserved for requests under way. ` : "", "By the end: ", budget.forecast_nanousd === null ? unknown("no forecast yet") : h("b", {}, usd(budget.forecast_nanousd)), `. Begins anew ${dayTime(epoch(budget.resets_at))}.`));
+    h("p", { class: "muted small" }, budget.reserved_nanousd ? `${usd(budget.reserved_nanousd)} reserved for requests under way. ` : "", "By the end: ", budget.forecast_nanousd === null ? unknown("no forecast yet") : h("b", {}, usd(budget.forecast_nanousd)), `. Begins anew ${dayTime(epoch(budget.resets_at))}.${budget.overspend_nanousd ? ` Calls under way can pass the limit by ${usd(budget.overspend_nanousd)} at most.` : ""}`),
+    budget.alerts.length ? h("p", { class: "chips" }, budget.alerts.map((alert) => chip(`${alert.kind === "forecast" ? "forecast" : `${percent(alert.at)} reached`}: alert ${alert.sent_at ? `sent ${time(epoch(alert.sent_at))}` : alert.error && !alert.next_try_at ? "not delivered" : "on its way"}`, alert.sent_at ? "" : "warn", alert.error))) : null);
 }
 
 /** What was left at the end of every step, and where the forecast leads. */
 function burnDown(budget, data) {
-  const from = began(budget), end = epoch(budget.resets_at), step = budget.period === "day" ? 3600 : DAY;
+  const from = epoch(budget.since), end = epoch(budget.resets_at), step = budget.period === "day" ? 3600 : DAY;
   const rows = data.spent.get(`${budget.scope} ${budget.period}`)?.data ?? [];
-  const mine = rows.filter((row) => row[budget.scope] === (budget.scope === "key" ? budget.id : budget.name));
+  const mine = rows.filter((row) => row[budget.scope] === budget.id);
   const when = budget.period === "day" ? "hour" : "day";
   const points = [[from, budget.limit_nanousd]];
   let left = budget.limit_nanousd;
@@ -84,10 +78,10 @@ function burnDown(budget, data) {
     points.push([Math.min(epoch(row[when]) + step, data.now), Math.max(0, left)]);
   }
   const now = Math.min(Math.max(data.now, from), end);
-  points.push([now, Math.max(0, budget.left_nanousd ?? left)]);
+  points.push([now, Math.max(0, budget.limit_nanousd - budget.spent_nanousd)]);
   const forecast = budget.forecast_nanousd === null ? null : budget.limit_nanousd - budget.forecast_nanousd;
   const start = points.at(-1)[1];
-  const gone = forecast !== null && forecast < 0 && start > 0 ? now + ((end - now) * start) / (start - forecast) : null;
+  const gone = budget.exhausted_at === null ? null : epoch(budget.exhausted_at);
   const lines = [{ points, tone: "tone-hosted", area: true }];
   if (forecast !== null && now < end) lines.push({ points: [[now, start], gone === null ? [end, forecast] : [gone, 0]], tone: "tone-hosted", dashed: true });
   const rules = gone === null ? [] : [{ x: gone, text: `gone ${budget.period === "day" ? time(gone) : dayTime(gone)}`, tone: "bad" }];

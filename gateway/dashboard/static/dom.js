@@ -72,4 +72,4 @@ export function sized(element, share) {
   return element;
 }
 
-export const share = (part) => h("div", { class: "share", "aria-hidden": "true" }, sized(h("span", {}), part));
+export const share = (part, kind = "") => h("div", { class: `share ${kind}`.trim(), "aria-hidden": "true" }, sized(h("span", {}), part));

@@ -14,14 +14,14 @@ export function usd(nanousd) {
   const size = Math.abs(amount);
   if (size === 0) return "$0";
   const digits = size >= 1000 ? 0 : size >= 0.995 ? 2 : Math.min(9, 2 - Math.floor(Math.log10(size)));
-  const text = size.toLocaleString("en-US", { minimumFractionDigits: size >= 0.995 ? Math.min(2, digits) : 0, maximumFractionDigits: digits });
+  const text = size.toLocaleString("en-US", { minimumFractionDigits: size >= 0.01 ? Math.min(2, digits) : 0, maximumFractionDigits: digits });
   return `${amount < 0 ? "−" : ""}$${text}`;
 }
 
 /** Labels of a money axis, all with the same digits. */
 usd.axis = (ticks) => {
   const step = Math.abs((ticks[1] ?? 1) - ticks[0]) / NANO;
-  const digits = step >= 1 ? 0 : Math.min(9, -Math.floor(Math.log10(step) + 1e-9));
+  const digits = step >= 1 ? 0 : Math.max(2, Math.min(9, -Math.floor(Math.log10(step) + 1e-9)));
   return ticks.map((tick) => `${tick < 0 ? "−" : ""}$${(Math.abs(tick) / NANO).toLocaleString("en-US", { minimumFractionDigits: tick === 0 ? 0 : digits, maximumFractionDigits: digits })}`);
 };
 

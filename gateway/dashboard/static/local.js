@@ -1,13 +1,12 @@
 // The GPUs: how busy they are, what nobody used, and what a million tokens cost at which utilisation, beside what the hosted model would take.
 
-import { get, optional } from "./api.js";
+import { get } from "./api.js";
 import { Bars } from "./bars.js";
-import { chip, fill, h, nothing, table } from "./dom.js";
-import { epoch, money, percent, short, unknown, usd } from "./format.js";
+import { backend } from "./colours.js";
+import { chip, fill, h, nothing, share, table } from "./dom.js";
+import { count, dayYearOf, epoch, money, percent, short, unknown, usd } from "./format.js";
 import { bounds, index } from "./period.js";
 import { Plot } from "./plot.js";
-
-const STEPS = { minute: "minute", quarter_hour: "quarter_hour", hour: "hour", day: "day" };
 
 export function build(root, page) {
   const slots = { cards: h("section", { class: "cards", "aria-label": "GPU figures" }), busy: h("div"), curve: h("div"), curveNote: h("p", { class: "muted small" }), engines: h("div"), adapters: h("div"), empty: h("div") };
@@ -19,21 +18,16 @@ export function build(root, page) {
 }
 
 export async function load(state, period) {
-  const [gpu, engines, status, prices] = await Promise.all([
-    get("/admin/gpu", { step: period.group, ...bounds(period) }),
-    optional("/admin/engines/costs", { step: STEPS[period.group], ...bounds(period) }),
-    get("/admin/status"),
-    optional("/admin/prices"),
-  ]);
-  const curves = new Map(await Promise.all(status.engines.map(async (engine) => [engine, await optional(`/admin/engines/${encodeURIComponent(engine)}/curve`)])));
-  return { gpu, engines, prices, curves };
+  const [costs, { engines }] = await Promise.all([get("/admin/engines/costs", { step: period.group, ...bounds(period) }), get("/admin/status")]);
+  const curves = new Map(await Promise.all(engines.map(async (engine) => [engine, await get(`/admin/engines/${encodeURIComponent(engine)}/curve`)])));
+  return { costs, curves };
 }
 
 const total = (rows, field) => rows.reduce((sum, row) => (row[field] === null || row[field] === undefined ? sum : (sum ?? 0) + row[field]), null);
 
 function draw(slots, charts, data, page) {
   const { status, period } = data;
-  const rows = data.engines?.data ?? data.gpu.data;
+  const rows = data.costs.data;
   const none = !status.engines.length;
   slots.cards.hidden = none;
   for (const panel of slots.panels) panel.hidden = none;
@@ -46,17 +40,19 @@ function draw(slots, charts, data, page) {
   fill(slots.adapters, work(rows, data));
 }
 
-function cards(rows, { status, period }) {
-  const [bill, used, idle] = ["bill_nanousd", "allocated_nanousd", "idle_nanousd"].map((name) => total(rows, name));
-  const made = (total(rows, "prefill_tokens") ?? 0) + (total(rows, "decode_tokens") ?? 0);
-  const hours = total(rows, "seconds_up");
+const TOKENS = ["prefill_tokens", "decode_tokens", "foreign_prefill_tokens", "foreign_decode_tokens"];
+
+function cards(rows, { status }) {
+  const [bill, used, foreign, idle] = ["bill_nanousd", "allocated_nanousd", "foreign_nanousd", "idle_nanousd"].map((name) => total(rows, name));
+  const made = TOKENS.reduce((sum, name) => sum + (total(rows, name) ?? 0), 0);
+  const hours = total(rows, "replica_seconds");
   const ready = status.replicas.filter((replica) => replica.healthy).length;
   const card = (title, value, note, more = null) => h("div", { class: "panel card" }, h("span", { class: "card-title" }, title), h("span", { class: "figure" }, value), h("span", { class: "muted small" }, note), more);
   const noPrice = "gpu_hour_usd is not set";
   return [
-    card("GPU bill", bill === null ? unknown(rows.length ? noPrice : "no closed minute yet") : usd(bill), hours === null ? "closed minutes in this time range" : `${(hours / 3600).toLocaleString("en-US", { maximumFractionDigits: 1 })} hours up`,
+    card("GPU bill", bill === null ? unknown(rows.length ? noPrice : "no closed minute yet") : usd(bill), hours === null ? "closed minutes in this time range" : `${(hours / 3600).toLocaleString("en-US", { maximumFractionDigits: 1 })} replica hours up`,
       status.replicas.length ? chip(`${ready} of ${status.replicas.length} ready`, ready === status.replicas.length ? "good" : ready ? "warn" : "bad") : null),
-    card("Used by requests", bill ? percent(used / bill) : unknown(noPrice), used === null ? noPrice : `${usd(used)} of the bill`),
+    card("Used by requests", bill ? percent(used / bill) : unknown(noPrice), used === null ? noPrice : `${usd(used)} of the bill${foreign ? `, others ${usd(foreign)}` : ""}`),
     card("Idle", money(idle, noPrice), bill ? `${percent(idle / bill)} of the bill that no request used` : "nothing booked yet"),
     card("A million tokens", bill !== null && made ? usd((bill / made) * 1e6) : unknown("no token counts yet"), made ? `${short(made)} tokens, idle time paid` : "needs the engine's token counters"),
   ];
@@ -68,72 +64,49 @@ function bill(rows, period) {
     for (const row of rows) { const at = index(period, epoch(row.time)); if (at >= 0 && row[field] !== null) found[at] = (found[at] ?? 0) + row[field]; }
     return found;
   };
-  return { parts: [{ name: "", label: "used", tone: "tone-local", values: values("allocated_nanousd") }, { name: "", label: "idle", tone: "tone-idle", values: values("idle_nanousd") }], ghost: null };
+  const parts = [["used by requests", "tone-local", "allocated_nanousd"], ["used by others", "tone-local-4", "foreign_nanousd"], ["idle", "tone-idle", "idle_nanousd"]].map(([label, tone, field]) => ({ name: "", label, tone, values: values(field) }));
+  return { parts: parts.filter((part) => part.tone !== "tone-local-4" || part.values.some((value) => value)), ghost: null };
 }
 
-/** Measured points (one a step), the calibrated curve where there is one, and the hosted price they have to beat. */
+/** Measured points (one a step), the calibrated curve where there is one, and the hosted prices it has to beat. */
 function drawCurve(slots, charts, rows, data) {
-  const measured = rows.map((row) => ({ x: utilisation(row), y: perMillion(row), row })).filter((point) => point.x !== null && point.y !== null && point.y > 0);
-  const lines = [...data.curves].flatMap(([engine, curve], at) => {
-    const points = curvePoints(curve);
+  const measured = rows.map((row) => ({ x: row.utilisation, y: row.whole_cost_per_m_nanousd })).filter((point) => point.x !== null && point.y);
+  const lines = [...data.curves].flatMap(([engine, known], at) => {
+    const points = known.cost_by_utilisation.map((step) => [step.utilisation, step.cost_per_m_nanousd]).filter(([x, y]) => x > 0 && y !== null);
     return points.length ? [{ points, tone: at ? "tone-local-3" : "tone-local", label: engine }] : [];
   });
-  const hosted = hostedPrice(rows, data);
-  const known = [...measured.map((point) => point.y), ...(hosted ? [hosted.amount] : []), ...lines.flatMap((line) => line.points.filter(([x]) => x >= 0.08).map((point) => point[1]))];
-  slots.curve.hidden = !known.length || !(measured.length || lines.length);
-  const crossing = lines.length && hosted ? breakEven(lines[0].points, hosted.amount) : null;
-  slots.curveNote.replaceChildren(...said(lines, measured, hosted, crossing));
-  if (slots.curve.hidden) return;
-  const cap = Math.max(...known) * 1.15;
-  const rules = hosted ? [{ y: hosted.amount, text: `${hosted.model}: ${usd(hosted.amount)}`, tone: "hosted" }] : [];
-  if (crossing !== null) rules.push({ x: crossing, text: `even at ${percent(crossing)}`, tone: "local" });
+  const hosted = beside(data);
+  slots.curve.hidden = !lines.length;
+  slots.curveNote.replaceChildren(...said(lines, hosted, data));
+  if (!lines.length) return;
+  // Near nothing to do the curve goes to infinity: the picture ends where it says something about the hosted prices.
+  const cap = Math.max(...hosted.map((one) => one.cost_per_m_nanousd ?? 0), ...lines.map((line) => (line.points.find(([x]) => x >= 0.1) ?? line.points[0])[1])) * 1.25;
+  const rules = hosted.filter((one) => one.cost_per_m_nanousd !== null).map((one) => ({ y: one.cost_per_m_nanousd, text: `${one.model} ${usd(one.cost_per_m_nanousd)}`, tone: "hosted" }));
+  for (const one of hosted) if (one.break_even_utilisation !== null) rules.push({ x: one.break_even_utilisation, text: `even at ${percent(one.break_even_utilisation, 1)}`, tone: "local" });
   const columns = [{ head: "Utilisation", cell: ([x]) => percent(x) }, { head: "A million tokens", number: true, cell: ([, y]) => usd(y) }];
-  const points = lines.length ? lines[0].points : measured.map((point) => [point.x, point.y]);
   charts.curve.show({
-    title: "Cost of a million tokens against utilisation", lines, rules, dots: measured.slice(-400).map((point) => ({ x: point.x, y: point.y, tone: "tone-local", text: `${percent(point.x)} busy: ${usd(point.y)} a million tokens` })),
-    x: { min: 0, max: 1, marks: [0, 0.2, 0.4, 0.6, 0.8, 1].map((at) => ({ at, text: percent(at) })), label: "utilisation of the GPU" }, y: { max: 0, cap, write: usd },
-    legend: [...(lines.length ? [[h("span", { class: "swatch line tone-local" }), "as calibrated"]] : []), ...(measured.length ? [[h("span", { class: "swatch round tone-local" }), "measured, a point for each step"]] : []), ...(hosted ? [[h("span", { class: "swatch line tone-hosted" }), "hosted, for the same mix of tokens"]] : [])],
-    table: points.length ? table("Cost of a million tokens against utilisation", columns, points, { class: "plain" }) : null,
+    title: "Cost of a million tokens against utilisation", lines, rules, dots: measured.slice(-400).map((point) => ({ ...point, tone: "tone-1", text: `${percent(point.x, 1)} utilised: ${usd(point.y)} a million tokens` })),
+    x: { min: 0, max: 1, marks: [0, 0.2, 0.4, 0.6, 0.8, 1].map((at) => ({ at, text: percent(at) })), label: "utilisation: of what the engine can do, it did" }, y: { max: 0, cap, write: usd },
+    legend: [[h("span", { class: "swatch line tone-local" }), "as calibrated"], ...(measured.length ? [[h("span", { class: "swatch round tone-1" }), "as it was, a point for each step"]] : []), ...(rules.length ? [[h("span", { class: "swatch dashed" }), "hosted, for the same mix of tokens"]] : [])],
+    table: table("Cost of a million tokens against utilisation", columns, lines[0].points, { class: "plain" }),
   });
 }
 
-function said(lines, measured, hosted, crossing) {
-  if (!lines.length && !measured.length) return ["Nothing to draw yet: run ", h("code", {}, "breakeven calibrate ENGINE"), " to measure what the engine can do, or let it answer requests."];
-  const first = lines.length ? [] : ["Never calibrated: ", h("code", {}, "breakeven calibrate ENGINE"), " measures the whole curve. "];
-  if (crossing !== null) return [...first, `Busier than ${percent(crossing)}, the engine's tokens cost less than ${hosted.model}'s.`];
-  if (lines.length && hosted) return [...first, `Even fully busy, the engine's tokens cost more than ${hosted.model}'s.`];
-  return first;
-}
-
-const utilisation = (row) => row.utilisation ?? (row.bill_nanousd ? row.allocated_nanousd / row.bill_nanousd : null);
-function perMillion(row) {
-  if (row.cost_per_million_nanousd !== undefined) return row.cost_per_million_nanousd;
-  const made = (row.prefill_tokens ?? 0) + (row.decode_tokens ?? 0);
-  return made && row.bill_nanousd !== null ? (row.bill_nanousd / made) * 1e6 : null;
-}
-
-/** The points of a calibrated curve: [[utilisation, nano-dollars a million tokens]]. */
-export function curvePoints(curve) {
-  const points = curve?.by_utilisation ?? curve?.points ?? [];
-  return points.map((point) => [point.utilisation, point.cost_per_million_nanousd ?? point.nanousd_per_million]).filter(([x, y]) => x > 0 && y !== null && y !== undefined).sort((a, b) => a[0] - b[0]);
-}
-
-/** The utilisation at which a falling curve meets a price; null where it never does. */
-export function breakEven(points, price) {
-  for (let at = 1; at < points.length; at++) {
-    const [[x0, y0], [x1, y1]] = [points[at - 1], points[at]];
-    if (y0 > price && y1 <= price) return x0 + ((x1 - x0) * (y0 - price)) / (y0 - y1);
+function said(lines, hosted, { curves }) {
+  if (!lines.length) {
+    const unpriced = [...curves.values()].some((known) => known.curve !== null && known.gpu_hour_nanousd === null);
+    return unpriced ? ["Calibrated, but what the GPU costs is not known: set ", h("code", {}, "gpu_hour_usd"), "."] : ["Never calibrated: ", h("code", {}, "breakeven calibrate ENGINE"), " measures what the engine can do, and from which utilisation on it is cheaper than hosted."];
   }
-  return points.length && points[0][1] <= price ? points[0][0] : null;
+  return hosted.flatMap((one) => {
+    if (one.verdict === "price_unknown") return [`What ${one.model} costs is not known. `];
+    return [one.break_even_utilisation === null ? `Even fully used, the engine's tokens cost more than ${one.model}'s. ` : `From ${percent(one.break_even_utilisation, 1)} utilisation on, the engine's tokens cost less than ${one.model}'s. `];
+  });
 }
 
-/** What the first hosted candidate beside a local one takes for a million tokens in the mix the engines worked through. */
-function hostedPrice(rows, { routes }) {
-  const route = routes.find((one) => one.candidates.some((candidate) => candidate.kind === "local") && one.candidates.some((candidate) => candidate.price));
-  const candidate = route?.candidates.find((one) => one.price);
-  const [read, written] = [total(rows, "prefill_tokens") ?? 0, total(rows, "decode_tokens") ?? 0];
-  if (!candidate || !(read + written)) return null;
-  return { model: candidate.model, amount: (candidate.price.input_nanousd * read + candidate.price.output_nanousd * written) / (read + written) };
+/** The hosted models that stand beside a local candidate on some route, as the first engine's curve sees them. */
+function beside({ routes, curves }) {
+  const rivals = new Set(routes.filter((route) => route.candidates.some((one) => one.kind === "local")).flatMap((route) => route.candidates.filter((one) => one.kind === "hosted").map((one) => one.backend)));
+  return [...curves.values()].find((known) => known.hosted.length)?.hosted.filter((one) => rivals.has(`${one.provider}/${one.model}`)) ?? [];
 }
 
 function engines(rows, { status, curves }) {
@@ -143,33 +116,41 @@ function engines(rows, { status, curves }) {
     { head: "Bill", number: true, cell: (engine) => money(engine.bill, "gpu_hour_usd is not set") },
     { head: "Idle", number: true, cell: (engine) => money(engine.idle, "gpu_hour_usd is not set") },
     { head: "Used", number: true, cell: (engine) => (engine.bill ? percent(engine.used / engine.bill) : unknown("nothing booked yet")) },
-    { head: "Calibrated", number: true, cell: (engine) => (engine.curve ? (engine.curve.time ? new Date(engine.curve.time).toLocaleDateString("en-GB", { day: "numeric", month: "short", year: "numeric" }) : "yes") : h("span", { class: "muted" }, "never")) },
+    { head: "Utilisation", number: true, cell: (engine) => (engine.utilisation === null ? unknown("never calibrated") : percent(engine.utilisation, 1)) },
+    { head: "Calibrated", number: true, cell: (engine) => (engine.curve?.curve ? dayYearOf(epoch(engine.curve.curve.measured_at)) : h("span", { class: "muted" }, "never")) },
   ];
   const list = status.engines.map((name) => {
     const mine = rows.filter((row) => row.engine === name);
-    return { name, replicas: status.replicas.filter((replica) => replica.engine === name), bill: total(mine, "bill_nanousd"), idle: total(mine, "idle_nanousd"), used: total(mine, "allocated_nanousd"), curve: curves.get(name) };
+    return { name, replicas: status.replicas.filter((replica) => replica.engine === name), bill: total(mine, "bill_nanousd"), idle: total(mine, "idle_nanousd"), used: total(mine, "allocated_nanousd"), utilisation: average(mine), curve: curves.get(name) };
   });
   return table("Engines in this time range", columns, list, { class: "cards-when-narrow" });
 }
 
+/** Utilisation over steps, each by how long the replicas were up in it. */
+function average(rows) {
+  const known = rows.filter((row) => row.utilisation !== null);
+  const seconds = total(known, "replica_seconds");
+  return seconds ? known.reduce((sum, row) => sum + row.utilisation * row.replica_seconds, 0) / seconds : null;
+}
+
 function work(rows, data) {
   const found = new Map();
-  for (const row of rows) {
-    for (const one of row.adapters ?? []) {
-      const name = one.adapter ?? one.backend;
-      const sum = found.get(name) ?? { name, cost: null, prefill: 0, decode: 0 };
-      if (one.allocated_nanousd !== null && one.allocated_nanousd !== undefined) sum.cost = (sum.cost ?? 0) + one.allocated_nanousd;
-      sum.prefill += one.prefill_tokens ?? 0;
-      sum.decode += one.decode_tokens ?? 0;
-      found.set(name, sum);
-    }
+  for (const one of rows.flatMap((row) => row.adapters)) {
+    const sum = found.get(one.backend) ?? { backend: one.backend, cost: null, calls: 0, prefill: 0, decode: 0 };
+    if (one.cost_nanousd !== null) sum.cost = (sum.cost ?? 0) + one.cost_nanousd;
+    for (const [name, field] of [["calls", "calls"], ["prefill", "prefill_tokens"], ["decode", "decode_tokens"]]) sum[name] += one[field];
+    found.set(one.backend, sum);
   }
-  if (!found.size) return nothing("No work of adapters is booked in this time range.");
+  if (!found.size) return nothing("No work is booked in this time range.");
+  const all = [...found.values()].reduce((sum, one) => sum + (one.cost ?? 0), 0);
   const columns = [
-    { head: "Adapter", cell: (one) => h("b", {}, one.name ?? "the base") },
+    { head: "Backend", cell: (one) => (one.backend === null ? h("span", { class: "muted" }, "before this was kept apart") : backend(one.backend, data.colours, true)) },
+    { head: "Calls", number: true, cell: (one) => count(one.calls) },
     { head: "Tokens read", number: true, cell: (one) => short(one.prefill) },
     { head: "Tokens written", number: true, cell: (one) => short(one.decode) },
-    { head: "Share of the GPU", number: true, cell: (one) => money(one.cost, "gpu_hour_usd is not set") },
+    { head: "GPU cost", number: true, cell: (one) => money(one.cost, "gpu_hour_usd is not set") },
+    { head: "A million tokens", number: true, cell: (one) => (one.cost !== null && one.prefill + one.decode ? usd((one.cost / (one.prefill + one.decode)) * 1e6) : unknown("no tokens")) },
+    { head: "Share", cell: (one) => (all && one.cost !== null ? h("div", { class: "stack" }, percent(one.cost / all), share(one.cost / all, "plain")) : unknown("gpu_hour_usd is not set")) },
   ];
-  return table("Work by adapter", columns, [...found.values()].sort((a, b) => (b.cost ?? 0) - (a.cost ?? 0)), { class: "cards-when-narrow" });
+  return table("Work by backend", columns, [...found.values()].sort((a, b) => (b.cost ?? 0) - (a.cost ?? 0)), { class: "cards-when-narrow" });
 }

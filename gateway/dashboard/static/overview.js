@@ -61,8 +61,9 @@ function draw(slots, bars, data, page) {
   fill(slots.cards, cards({ total, idle: spare, was, wasIdle: wasSpare, bill: state.route ? null : data.steps, chosen: state.metric,
     choose: (metric) => (metric === "idle" ? page.go({ view: "local" }) : page.change({ metric })) }));
   slots.title.textContent = TITLES[state.metric] ?? TITLES.cost;
-  slots.key.textContent = was ? "" : comparable ? "no requests in the period before to compare with" : "the ledger does not reach back to the period before";
   const marks = (data.events?.data ?? []).filter((event) => TURNS.includes(event.kind)).map((event) => ({ time: epoch(event.time), text: phrase(event), tone: tone(event) }));
+  fill(slots.key, was ? null : comparable ? "no requests in the period before to compare with" : "the ledger does not reach back to the period before", was || !marks.length ? null : " · ",
+    marks.length ? [h("span", { class: "mark quiet", "aria-hidden": "true" }), page.link("adapters", {}, marks.length === 1 ? "a change of adapters" : `${marks.length} changes of adapters`)] : null);
   bars.show({ ...chart(state.metric, rows, old, data), period, marks, title: TITLES[state.metric] ?? TITLES.cost });
   fill(slots.routes, byRoute(data.totals.data.filter(mine), data, page));
 }
@@ -91,7 +92,7 @@ function chart(metric, rows, old, data) {
     case "failed": return share("failed", "tone-bad", "error_requests");
     case "fallback": return share("fell over", "tone-warn", "fallback_requests");
     default: {
-      const parts = dressed(stacked(rows, period, "backend", backends.map((one) => one.name), "cost"));
+      const parts = dressed(stacked(rows, period, "backend", backends.map((one) => one.name), "cost")).map((part) => (part.kind === "local" ? { ...part, unknown: "not booked yet" } : part));
       const spare = gpu ? idle(gpu.data, period) : null;
       if (spare?.some((value) => value)) parts.unshift({ name: "", label: "idle GPU", tone: "tone-idle", values: spare });
       const paid = old.length ? perBar(old, past, spent) : null;

@@ -3,7 +3,7 @@
 import { scale, written } from "./axes.js";
 import { h, s } from "./dom.js";
 
-const HEIGHT = 240, TOP = 14, BOTTOM = 26, NAMED = 44, RIGHT = 14;
+const HEIGHT = 240, TOP = 14, BOTTOM = 26, NAMED = 44, RIGHT = 20;
 
 export class Plot {
   constructor(root) {

@@ -51,7 +51,7 @@ function draw(slots, bars, data, page, order) {
   const size = (total) => Math.abs((metric === "cost" ? spent(total) : metric === "requests" ? total.requests : metric === "tokens" ? tokens(total) : total.saved_nanousd) ?? 0);
   const largest = [...groups].sort((a, b) => size(b) - size(a));
   const shown = largest.length > MOST ? largest.slice(0, MOST - 1) : largest;
-  const colours = group === "backend" ? data.colours : several(shown.map((one) => one.name));
+  const colours = group === "backend" ? data.colours : group === "adapter" ? ofAdapters(data.colours, shown) : several(shown.map((one) => one.name));
   if (groups.length) {
     const parts = stacked(rows, period, group, [...shown.map((one) => one.name), ...(shown.length < largest.length ? ["\0others"] : [])], metric)
       .map((part) => ({ ...part, tone: part.name === "\0others" ? "tone-none" : colours.get(part.name)?.tone ?? "tone-none", label: part.name === "\0others" ? `${largest.length - shown.length} others` : written(part.name) }));
@@ -77,6 +77,9 @@ function filterOf(data, name) {
   return { [group]: name };
 }
 
+/** Adapters have the colours of their backends. */
+const ofAdapters = (backends, shown) => new Map(shown.filter(({ name }) => name !== null).map(({ name }) => [name, [...backends.values()].find((one) => one.name?.endsWith(`/${name}`))]));
+
 function columns(group, written, colours, data, page) {
   const routeOf = (row) => data.routes.find((route) => route.name === row.name);
   const first = {
@@ -91,7 +94,7 @@ function columns(group, written, colours, data, page) {
     { head: "Cost", number: true, value: spent, cell: (row) => h("div", { class: "stack" }, money(spent(row)), row.unpriced_requests ? h("span", { class: "muted small" }, `${count(row.unpriced_requests)} of unknown cost`) : null) },
     { head: "Per 1,000", number: true, value: (row) => row.cost_per_1k_requests_nanousd, cell: (row) => (row.requests ? money(row.cost_per_1k_requests_nanousd, "needs known prices") : unknown("no requests")) },
     { head: "All hosted", number: true, value: (row) => row.all_hosted_nanousd, cell: (row) => h("div", { class: "stack" }, money(row.all_hosted_nanousd),
-      row.local_requests && row.all_hosted_nanousd ? h("span", { class: spent(row) <= row.all_hosted_nanousd ? "good-ink small" : "bad-ink small" }, change(spent(row) ?? 0, row.all_hosted_nanousd)) : null) },
+      row.local_requests && row.all_hosted_nanousd && spent(row) !== null ? h("span", { class: spent(row) <= row.all_hosted_nanousd ? "good-ink small" : "bad-ink small" }, change(spent(row), row.all_hosted_nanousd)) : null) },
     { head: "Tokens", number: true, value: tokens, cell: (row) => h("div", { class: "stack" }, short(tokens(row)), row.requests ? h("span", { class: "muted small" }, `${short(row.input_tokens)} in, ${short(row.output_tokens)} out`) : null) },
   ];
   if (group !== "backend" && group !== "adapter") found.push({ head: "Answered locally", value: (row) => (row.requests ? row.local_requests / row.requests : null), cell: (row) => localShare(row, group === "route" ? routeOf(row) : null) });

@@ -54,7 +54,7 @@ class Page:
         """Go to a page and wait until it is loaded, and then until the script `until` says true."""
         self._loaded.clear()
         await self.send("Page.navigate", url=url)
-        await asyncio.wait_for(self._loaded.wait(), 20)
+        await asyncio.wait_for(self._loaded.wait(), 60)
         if until is not None:
             await self.until(until)
 
@@ -70,9 +70,11 @@ class Page:
         answer = await self.send("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
         if "exceptionDetails" in answer:
             raise AssertionError(f"{script}: {answer['exceptionDetails'].get('exception', {}).get('description')}")
+        # A page that goes elsewhere meanwhile answers nothing.
+        assert "result" in answer, f"{script}: the page left before it answered"
         return answer["result"].get("value")
 
-    async def until(self, script: str, seconds: float = 10) -> None:
+    async def until(self, script: str, seconds: float = 40) -> None:
         """Wait until an expression is true."""
         for _ in range(int(seconds * 20)):
             with contextlib.suppress(AssertionError):
@@ -124,7 +126,7 @@ class Page:
         self._number += 1
         future = self._answers[self._number] = asyncio.get_running_loop().create_future()
         await self._socket.send_json({"id": self._number, "method": method, "params": params})
-        return await asyncio.wait_for(future, 20)
+        return await asyncio.wait_for(future, 60)
 
     async def close(self) -> None:
         """Stop listening."""
@@ -174,11 +176,11 @@ async def browser() -> AsyncIterator[Page]:
 async def _tab(session: aiohttp.ClientSession, profile: Path) -> str:
     """The debugging address of the first tab."""
     file = profile / "DevToolsActivePort"
-    for _ in range(400):
+    for _ in range(1200):
         if file.exists() and (lines := file.read_text().splitlines()):
             async with session.get(f"http://127.0.0.1:{lines[0]}/json/list") as answer:
                 tabs = [tab for tab in await answer.json(content_type=None) if tab["type"] == "page"]
             if tabs:
                 return str(tabs[0]["webSocketDebuggerUrl"])
         await asyncio.sleep(0.05)
-    raise AssertionError("the browser did not start within 20 seconds")
+    raise AssertionError("the browser did not start within a minute")

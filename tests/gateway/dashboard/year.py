@@ -22,7 +22,9 @@ from sqlalchemy import Connection, Engine, insert
 from gateway import plans, prices
 from gateway.config.load import load
 from gateway.config.models import Config
-from gateway.store import exchanges, keys, rollups
+from gateway.store import curves, exchanges, keys, rollups
+from gateway.store.curves import Curve
+from gateway.store.engine_tables import backend_minutes
 from gateway.store.ingest import Ingester
 from gateway.store.keys import KeySpec
 from gateway.store.spool import Spool
@@ -30,6 +32,7 @@ from gateway.store.tables import engine_minutes, gpu_minutes
 from gateway.view import Facts
 from router.money import cost
 from router.types import Attempt, Exchange, Outcome, Price, Usage
+from router.utilisation import Point
 from serving import registry, replica_table
 from serving.database import reading, writing
 from serving.states import State
@@ -62,7 +65,7 @@ routes:
     slo: {{ttft_ms: 400, total_ms: 1500}}
     quality: {{floor: -0.05, suite: suite.jsonl}}
     capture: {{sample: 1.0}}
-    budget: {{usd_per_day: 12}}
+    budget: {{usd_per_day: 0.5, usd_per_month: 30}}
   invoice-fields:
     candidates:
       - {{provider: openai, model: gpt-4o}}
@@ -73,6 +76,10 @@ routes:
       - {{provider: openai, model: gpt-4o}}
       - {{provider: openai, model: gpt-4o-mini}}
     slo: {{ttft_ms: 700, total_ms: 14000}}
+    budget: {{usd_per_month: 14}}
+budgets:
+  tags:
+    - {{tag: team=sales, usd_per_month: 7}}
 """
 
 
@@ -132,6 +139,8 @@ def write(database: Engine, config: Config, now: float = NOW, pace: float = 1.0,
     start = now // DAY * DAY - DAYS * DAY
     adapters(database, start)
     with writing(database) as conn:
+        points = tuple(Point(batch, 60.0 * batch**0.35, 0.7 * batch**0.82) for batch in (1, 2, 4, 8, 16, 32))
+        curves.keep(conn, Curve("local", start + 98 * DAY, 0, "local", "bfloat16", "L4", "0.32.0", 512, complete=True, points=points))
         owners = [
             keys.create(conn, KeySpec(name, nanousd_per_day=8_000_000_000 if name == "shop" else None), start)[0].id
             for name in ("shop", "back office", "night jobs")
@@ -240,16 +249,26 @@ def _bill(conn: Connection, rng: random.Random, day: float, rows: Sequence[Excha
     shares = [round(used * work / sum(works)) for work in works]
     exchanges.set_amortised(conn, {row.id: share for row, share in zip(rows, shares, strict=True)})
     weights = [1.1 + math.sin((hour / 24) * 2 * math.pi - 2) + rng.uniform(0, 0.3) for hour in range(24)]
+    whole = max(1, sum(shares))
     left, closed = sum(shares), []
     for hour, weight in enumerate(weights):
         mine = min(_GPU_HOUR, left if hour == 23 else round(sum(shares) * weight / sum(weights)))
         left -= mine
         at = int(day // 60) + hour * 60
-        closed.append({"engine": "local", "minute": at, "milliseconds": 3_600_000, "bill_nanousd": _GPU_HOUR, "allocated_nanousd": mine})
-        closed[-1] |= {"idle_nanousd": _GPU_HOUR - mine, "closed_at": at * 60.0 + 3700, "stale": False}
+        closed.append({"engine": "local", "minute": at, "milliseconds": 3_600_000, "bill_nanousd": _GPU_HOUR, "allocated_nanousd": mine, "stale": False})
+        closed[-1] |= {"idle_nanousd": _GPU_HOUR - mine, "closed_at": at * 60.0 + 3700, "foreign_nanousd": 0, "sampled_ms": 3_600_000, "decode_weight": 4.0}
+        closed[-1] |= {"prefill_tokens": sum(row.usage.input for row in rows) * mine // whole, "foreign_prefill_tokens": 0, "foreign_decode_tokens": 0}
+        closed[-1] |= {"decode_tokens": sum(row.usage.output for row in rows) * mine // whole, "busy_ms": min(3_600_000, mine * 4_000_000 // _GPU_HOUR)}
     bill = {"engine": "local", "replica": 0, "milliseconds": 3_600_000, "gpu_hour_nanousd": _GPU_HOUR, "bill_nanousd": _GPU_HOUR}
     conn.execute(insert(engine_minutes), closed)
     conn.execute(insert(gpu_minutes), [bill | {"minute": row["minute"]} for row in closed])
+    parts: dict[str, dict[str, Any]] = {}
+    for row, share in zip(rows, shares, strict=True):
+        part = parts.setdefault(row.attempts[-1].backend, {"calls": 0, "prefill_tokens": 0, "decode_tokens": 0, "nanousd": 0})
+        for name, more in (("calls", 1), ("prefill_tokens", row.usage.input), ("decode_tokens", row.usage.output), ("nanousd", share)):
+            part[name] += more
+    if parts:
+        conn.execute(insert(backend_minutes), [{"engine": "local", "minute": int(day // 60), "backend": name} | part for name, part in parts.items()])
 
 
 def _today(database: Engine, config: Config, now: float) -> int:
