@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gateway.bench.command import bench
-from gateway.commands import keys
-from gateway.commands.calibrate import calibrate
+from gateway.commands import costs, keys
 from gateway.commands.budgets import budgets
+from gateway.commands.calibrate import calibrate
 from gateway.commands.frame import ConfigPath, Json, configuration, database, show
 from gateway.commands.prices import prices
 from gateway.commands.reconcile import reconcile
@@ -38,6 +38,7 @@ adapters_app = typer.Typer(no_args_is_help=True, help="Add, load, promote, roll 
 app.add_typer(dataset_app, name="dataset")
 app.add_typer(adapters_app, name="adapters")
 app.add_typer(keys.app, name="keys")
+app.add_typer(costs.app, name="costs")
 
 # typer carries its own click and exports only this leaf of its usage errors.
 _UsageError: Any = typer.BadParameter.__base__

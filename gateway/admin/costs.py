@@ -1,4 +1,4 @@
-"""GET /admin/costs: sums over the ledger by route, backend, key, tag and time, as JSON or CSV. The sums themselves are made in gateway/store/costs.py."""
+"""GET /admin/costs: sums over the ledger by route, backend, key, tag, adapter and time, as JSON or CSV. The sums are made in gateway/store/costs.py."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from gateway.admin.access import InGateway
 from gateway.admin.endpoint import AdminRoute
 from gateway.admin.shapes import Since, Until
 from gateway.store import costs, period
+from gateway.store.export import cell
 from serving.database import reading
 
 router = APIRouter(route_class=AdminRoute, tags=["costs"])
@@ -47,19 +48,5 @@ def as_csv(rows: list[dict[str, Any]]) -> str:
     if rows:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
-        writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
+        writer.writerows({name: cell(value) for name, value in row.items()} for row in rows)
     return file.getvalue()
-
-
-def _cell(value: Any) -> Any:
-    if isinstance(value, str) and value[:1] in {"=", "+", "-", "@", "\t", "\r"} and not _is_number(value):
-        return f"'{value}"
-    return value
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
