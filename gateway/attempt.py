@@ -21,7 +21,7 @@ from router.errors import UpstreamError, UpstreamRefused, UpstreamTimeout
 from router.headroom import expected_tokens
 from router.latency import slowdown
 from router.slow import is_slow
-from router.types import Outcome
+from router.types import Errand, Outcome
 
 CRAWLING = "upstream_timeout:throughput"
 # A whole answer does not show its first token: while another candidate is left it is given its first-token time and this many usual answers' times.
@@ -89,7 +89,7 @@ async def _once(run: Run, guard: Guard, call: Call, *, more: bool) -> Call:
     hosted = call.backend.candidate.kind == "hosted"
     board, tokens = run.gateway.fleet.board, expected_tokens(run.features, live_of(run, call.name)) if hosted else 0
     run.calls.append(call)
-    call.ticket = board.begin(call.name, _replica(call), call.time, tokens)
+    call.ticket = board.begin(call.name, _replica(call), call.time, tokens, None if hosted else _errand(run, call))
     try:
         await begin(run, call, guard, _patience_ms(run, call, guard, more=more))
     except UpstreamError as error:
@@ -115,7 +115,13 @@ async def _once(run: Run, guard: Guard, call: Call, *, more: bool) -> Call:
             end(run, call)
     if call.meter is None:
         judge(run, call, None)
+    else:
+        board.first(call.ticket)
     return call
+
+
+def _errand(run: Run, call: Call) -> Errand:
+    return Errand(call.backend.candidate.owner, run.features.prompt_bytes / live_of(run, call.name).bytes_per_token, run.ask.stream)
 
 
 def _bases(run: Run, backend: Backend) -> list[str]:

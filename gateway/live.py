@@ -10,15 +10,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from gateway.prompt_queue import Place, PromptQueue
 from router.breaker import BreakerState, on_probe, on_result, on_retry_after, probe_due, view
-from router.estimate import LogSpread, Mean, TokenRatio
+from router.estimate import Line, LogSpread, Mean, TokenRatio
 from router.headroom import Headroom, left
 from router.hedge import LEAST_SEEN, Purse
 from router.quantile import Quantile
 from router.quick import quick
 from router.retries import Window, on_request, on_retry
 from router.slow import usual
-from router.types import Candidate, Live
+from router.types import Candidate, Errand, Live
 
 # A replica that refused a connection is left alone for this long: the controller sees it is down within seconds, requests should not wait for that.
 SUSPECT_S = 2.0
@@ -32,7 +33,7 @@ _PRESET_TOKENS = 10_000
 @dataclass(frozen=True, slots=True)
 class Observation:
     """What one finished call taught. Milliseconds and counts; None where it was not seen. `predicted_ms` is the decision's latency, `saved_nanousd` what the
-    answer would have cost hosted, `slots` how many requests shared the GPU at full speed."""
+    answer would have cost hosted, `slots` how many requests shared the GPU at full speed, `place` where it stood in its engine's queue."""
 
     prompt_bytes: int
     input_tokens: int | None
@@ -43,14 +44,17 @@ class Observation:
     predicted_ms: float | None = None
     saved_nanousd: int | None = None
     slots: int = 0
+    place: Place | None = None
 
 
 class Ticket(NamedTuple):
-    """What `begin` gives to a call: how many calls and expected tokens this backend had been sent by then, this one included, and whether it is a probe."""
+    """What `begin` gives to a call: how many calls and expected tokens this backend had been sent by then, this one included, whether it is a probe, and its
+    place in the queue of an engine."""
 
     calls: int
     tokens: int
     probe: bool
+    place: Place | None = None
 
 
 _FIRST = Ticket(0, 0, probe=False)
@@ -72,6 +76,9 @@ class _Backend:
     ttft: Mean = field(default_factory=Mean)
     tpot: Mean = field(default_factory=Mean)
     total: Mean = field(default_factory=Mean)
+    by_prompt: Line = field(default_factory=Line)
+    by_load: Line = field(default_factory=Line)
+    first_spread: LogSpread = field(default_factory=LogSpread)
     usual_ttft: float | None = None
     usual_tpot: float | None = None
     learnt: int = 0
@@ -94,6 +101,7 @@ class Board:
         self._routes: dict[tuple[str, str], _OnRoute] = {}
         self._work_value: dict[str, Mean] = {}
         self._replicas: dict[str, int] = {}
+        self._queues: dict[str, PromptQueue] = {}
         self._suspect: dict[str, float] = {}
         self._retries: dict[str, Window] = {}
         self.purses: dict[str, Purse] = {}
@@ -104,8 +112,9 @@ class Board:
         backend = self._backends.get(candidate.backend)
         learnt = self._routes.get((route, candidate.backend))
         worth = self._work_value.get(candidate.owner) if candidate.kind == "local" else None
+        queue = self._queues.get(candidate.owner) if candidate.kind == "local" else None
         if backend is None:
-            return Live(candidate.backend, healthy=healthy, slots=slots)
+            return Live(candidate.backend, healthy=healthy, slots=slots, others_in_flight=queue.in_flight if queue else 0)
         breaker = backend.breaker
         requests_left, tokens_left = None, None
         if backend.headroom is not None:
@@ -127,10 +136,18 @@ class Board:
             requests_left=requests_left,
             tokens_left=tokens_left,
             probe_due=breaker.opened and probe_due(breaker, backend.probes, backend.probe_began, now),
+            others_in_flight=queue.in_flight - backend.in_flight if queue else 0,
+            ahead_tokens=queue.ahead(now) if queue else 0.0,
+            prompt_ms=backend.by_prompt.slope,
+            usual_prompt=backend.by_prompt.x,
+            load_ms=backend.by_load.slope,
+            usual_load=backend.by_load.x,
+            ttft_sigma=backend.first_spread.sigma if backend.by_prompt.weight else 0.0,
+            evidence=backend.total.rests_on(now) if backend.total.value is not None else None,
         )
 
-    def begin(self, backend: str, replica: str | None, now: float, tokens: int = 0) -> Ticket:
-        """A call starts; `tokens` is what it is expected to count as. Give the ticket back to `end`."""
+    def begin(self, backend: str, replica: str | None, now: float, tokens: int = 0, errand: Errand | None = None) -> Ticket:
+        """A call starts; `tokens` is what it is expected to count as, `errand` what it brings to an engine. Give the ticket back to `end`."""
         state = self._backend(backend)
         state.in_flight += 1
         state.calls += 1
@@ -141,7 +158,13 @@ class Board:
         if probe:
             state.probes += 1
             state.probe_began = now
-        return Ticket(state.calls, state.tokens, probe)
+        place = None if errand is None else self._queue(errand.engine).enter(errand.engine, errand.tokens, now, stream=errand.stream)
+        return Ticket(state.calls, state.tokens, probe, place)
+
+    def first(self, ticket: Ticket) -> None:
+        """A stream's first token is there: the engine has read its prompt."""
+        if ticket.place is not None:
+            self._queue(ticket.place.engine).read(ticket.place)
 
     def end(self, backend: str, replica: str | None, ticket: Ticket) -> None:
         """A call that `begin` counted is over."""
@@ -149,6 +172,8 @@ class Board:
         state.in_flight -= 1
         if ticket.probe:
             state.probes -= 1
+        if ticket.place is not None:
+            self._queue(ticket.place.engine).leave(ticket.place)
         if replica is not None:
             rest = self._replicas.get(replica, 1) - 1
             if rest:
@@ -249,12 +274,16 @@ class Board:
         ttft = seen.ttft_ms
         if ttft is not None:
             backend.first = backend.first.observe(ttft)
+            self._learn_first(backend, seen, ttft, now)
         elif seen.predicted_ms:
             backend.stretch = backend.stretch.observe(seen.total_ms / seen.predicted_ms)
         if ttft is None:
             # a whole answer does not show its first token: what streams taught, else as long as any other token
             ttft = min(backend.ttft.value, seen.total_ms) if backend.ttft.value is not None else seen.total_ms / ((output or 0) + 1)
         tpot = max(seen.total_ms - ttft, 0.0) / output if output else 0.0
+        if seen.place is not None and output:
+            # as many as were there when it came and are there now that it goes, on average
+            backend.by_load = backend.by_load.observe((seen.place.load + self._queue(seen.place.engine).in_flight + 1) / 2.0, tpot, now)
         backend.ttft, backend.tpot = backend.ttft.observe(ttft, now), backend.tpot.observe(tpot, now)
         backend.usual_ttft, backend.usual_tpot = usual(backend.usual_ttft, backend.learnt, ttft), usual(backend.usual_tpot, backend.learnt, tpot)
         backend.learnt += 1
@@ -264,6 +293,15 @@ class Board:
         if candidate.kind == "local" and seen.saved_nanousd and seen.total_ms > 0:
             worth = self._work_value.get(candidate.owner, Mean())
             self._work_value[candidate.owner] = worth.observe(seen.saved_nanousd * 1000.0 * max(seen.slots, 1) / seen.total_ms, now)
+
+    def _learn_first(self, backend: _Backend, seen: Observation, ttft_ms: float, now: float) -> None:
+        """How the first token's time depends on what had to be read before it."""
+        line, tokens = backend.by_prompt, float(seen.input_tokens or 0) if seen.place is None else seen.place.tokens
+        if line.weight and line.value(tokens) > 0.0:
+            backend.first_spread = backend.first_spread.observe(ttft_ms / line.value(tokens), now)
+        backend.by_prompt = line.observe(tokens, ttft_ms, now)
+        if seen.place is not None:
+            self._queue(seen.place.engine).token_ms = backend.by_prompt.slope
 
     def preset(self, backend: str, ttft_ms: float | None, tpot_ms: float | None, total_ms: float | None, now: float) -> None:
         """Start from what an earlier process saw. Does nothing once this one has seen something itself."""
@@ -297,6 +335,12 @@ class Board:
                 self._forget()
             state = self._backends[name] = _Backend()
         return state
+
+    def _queue(self, engine: str) -> PromptQueue:
+        queue = self._queues.get(engine)
+        if queue is None:
+            queue = self._queues[engine] = PromptQueue()
+        return queue
 
     def _on_route(self, route: str, backend: str) -> _OnRoute:
         learnt = self._routes.get((route, backend))

@@ -142,6 +142,7 @@ def _learn(run: Run, call: Call, exchange: Exchange, now: float) -> None:
             predicted_ms=None if scored is None else scored.latency_ms,
             saved_nanousd=exchange.all_hosted_nanousd,
             slots=call.backend.slots,
+            place=call.ticket.place,
         ),
         now,
     )

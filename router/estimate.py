@@ -12,6 +12,9 @@ from router.quick import quick
 
 _PRIOR_WEIGHT = 8.0
 _LEAST_SIGMA = 0.05
+_LEAST_PAIRS = 8.0
+# Below this relative variance all x count as the same: a slope through them would be noise.
+_SAME = 1e-6
 
 
 def _faded(weight: float, at: float, now: float, half_life_s: float) -> float:
@@ -29,6 +32,10 @@ class Mean:
     at: float = 0.0
     half_life_s: float = 600.0
     limit: float = 100.0
+
+    def rests_on(self, now: float) -> float:
+        """How many observations it rests on by now."""
+        return _faded(self.weight, self.at, now, self.half_life_s)
 
     def observe(self, x: float, now: float) -> Mean:
         """The mean with one more observation `x`, made at `now`."""
@@ -66,6 +73,41 @@ class LogSpread:
         weight = min(_faded(self.weight, self.at, now, self.half_life_s), self.limit - 1.0)
         square = self.square + (log(ratio) ** 2 - self.square) / (weight + 1.0)
         return LogSpread(square, weight + 1.0, max(now, self.at), self.prior, self.half_life_s, self.limit)
+
+
+@quick
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A straight line through (x, y) pairs, by least squares over what is remembered: y rises with x or not at all. `x`, `y` are the means, where it passes."""
+
+    weight: float = 0.0
+    x: float = 0.0
+    y: float = 0.0
+    xx: float = 0.0
+    xy: float = 0.0
+    at: float = 0.0
+    half_life_s: float = 600.0
+    limit: float = 200.0
+
+    @property
+    def slope(self) -> float:
+        """y per x; 0 until there are enough pairs, or where all x are the same."""
+        if self.weight < _LEAST_PAIRS or self.xx <= _SAME * self.weight * (1.0 + self.x * self.x):
+            return 0.0
+        return max(self.xy / self.xx, 0.0)
+
+    def value(self, x: float) -> float:
+        """y at `x`."""
+        return self.y + self.slope * (x - self.x)
+
+    def observe(self, x: float, y: float, now: float) -> Line:
+        """The line with one more pair, made at `now` (West 1979: means and co-moments in one pass)."""
+        weight = min(_faded(self.weight, self.at, now, self.half_life_s), self.limit - 1.0)
+        keep = weight / self.weight if self.weight else 0.0
+        dx, dy = x - self.x, y - self.y
+        mean_x, mean_y = self.x + dx / (weight + 1.0), self.y + dy / (weight + 1.0)
+        xx, xy = self.xx * keep + dx * (x - mean_x), self.xy * keep + dx * (y - mean_y)
+        return Line(weight + 1.0, mean_x, mean_y, xx, xy, max(now, self.at), self.half_life_s, self.limit)
 
 
 @quick

@@ -138,14 +138,17 @@ class _Levers:
         """By how much both predicted latencies must be multiplied so that the chance of a miss becomes `p_flip`."""
         live = self.states[i]
         output = expected_output(self.features, live, prior_output(self.states))
-        prediction = latency.predict(self.snapshot.candidates[i], live, output)
+        prediction = latency.predict(self.snapshot.candidates[i], live, output, self.features.prompt_bytes / live.bytes_per_token)
         if prediction is None or prediction.sigma <= 0.0:
             return None
         ttft_limit, total_limit = latency.limits(self.features, self.snapshot.slo)
-        sigma = prediction.sigma
-        room = exp(0.5 * sigma * sigma - sigma * _NORMAL.inv_cdf(1.0 - p_flip))
-        pairs = ((prediction.ttft_ms, ttft_limit), (prediction.total_ms, total_limit))
-        return min((limit / mean * room for mean, limit in pairs if limit is not None and mean > 0.0), default=None)
+        p_late = latency.unweighed(p_flip, self.snapshot.slo.target, live.evidence)
+        if not 0.0 < p_late < 1.0:
+            return None
+        far = _NORMAL.inv_cdf(1.0 - p_late)
+        first = (prediction.ttft_ms, prediction.ttft_sigma or prediction.sigma, ttft_limit)
+        pairs = (first, (prediction.total_ms, prediction.sigma, total_limit))
+        return min((limit / mean * exp(0.5 * s * s - s * far) for mean, s, limit in pairs if limit is not None and mean > 0.0), default=None)
 
     def in_flight(self, i: int) -> list[Flip]:
         """The number of requests in flight on one engine from which on it loses, or down to which it wins."""

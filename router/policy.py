@@ -14,7 +14,7 @@ from router.gates import drops
 from router.split import mix
 from router.types import Candidate, CostState, Decision, Features, Live, Scored, Snapshot, Stage, Why
 
-POLICY_VERSION = "bid-price/1"
+POLICY_VERSION = "bid-price/2"
 # Expected answer length before anything of the route was learnt. Of the order of published chat traces; one observation replaces it.
 PRIOR_OUTPUT_TOKENS = 200.0
 # Scores closer than this, relative to the larger, are one price: a coin decides and both sides keep being observed.
@@ -74,8 +74,9 @@ def weigh(features: Features, snapshot: Snapshot, states: list[Live]) -> list[Ro
     known: list[tuple[float, float | None, float]] = []
     for candidate, live in zip(snapshot.candidates, states, strict=True):
         output = expected_output(features, live, prior)
-        prediction = latency.predict(candidate, live, output)
-        p_miss = latency.p_miss(prediction, ttft_limit, total_limit, snapshot.slo.target)
+        tokens = features.prompt_bytes / live.bytes_per_token
+        prediction = latency.predict(candidate, live, output, tokens)
+        p_miss = latency.p_miss(prediction, ttft_limit, total_limit, snapshot.slo.target, live.evidence)
         opportunity = 0.0
         if candidate.kind == "local":
             opportunity = shadow.opportunity(live, output * features.n)
@@ -83,7 +84,6 @@ def weigh(features: Features, snapshot: Snapshot, states: list[Live]) -> list[Ro
         elif candidate.price is None:
             prices.append(None)
         else:
-            tokens = features.prompt_bytes / live.bytes_per_token
             prices.append(money.expected(tokens, live.cached_share, output * features.n, candidate.price))
         known.append((opportunity, None if prediction is None else prediction.total_ms, p_miss))
     worth = miss_price(snapshot, prices)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from router.quick import quick
 
@@ -148,6 +148,11 @@ class Live:
     speed, `retry_at` an instant before which it asked not to be called, `work_value` the learnt hosted nano-dollars saved per GPU-second,
     `others_in_flight` requests on the same engine under other names (adapters and the base share its slots). `requests_left` and `tokens_left` are what a
     provider's rate limit still lets through (None: not known), `probe_due` whether a circuit that is not closed may be tried by a request that has nobody else.
+
+    What the means leave out: `ahead_tokens` prompt tokens sent to this engine that have no first token yet; `prompt_ms` by how much each prompt token, ahead or
+    of the request itself, delays the first token around its mean, which was seen at `usual_prompt` such tokens; `load_ms` by how much each request in flight
+    slows every other token, around `usual_load`; `ttft_sigma` the spread of the logarithm of the first token's time (0: that of the total); `evidence`
+    how many answers all this rests on, faded with time (None: enough).
     """
 
     backend: str
@@ -167,6 +172,21 @@ class Live:
     requests_left: int | None = None
     tokens_left: int | None = None
     probe_due: bool = False
+    ahead_tokens: float = 0.0
+    prompt_ms: float = 0.0
+    usual_prompt: float = 0.0
+    load_ms: float = 0.0
+    usual_load: float = 0.0
+    ttft_sigma: float = 0.0
+    evidence: float | None = None
+
+
+class Errand(NamedTuple):
+    """What a call brings to an engine: the engine's name, prompt tokens, and whether its first token will be seen."""
+
+    engine: str
+    tokens: float
+    stream: bool
 
 
 @quick

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from gateway.live import Board, Observation
+from gateway.prompt_queue import Place
 from router.errors import ConfigError
 from router.money import usd
 from router.simulation.compare import Comparison, Make, Result, compare
@@ -71,7 +72,7 @@ def _policies(names: Sequence[str]) -> list[Make]:
     return makes + [BASELINES[name] for name in kept if name != "all hosted"]
 
 
-def lesson(told: Told, predicted_ms: float | None, saved_nanousd: int | None, slots: int) -> Observation:
+def lesson(told: Told, predicted_ms: float | None, saved_nanousd: int | None, slots: int, place: Place | None) -> Observation:
     """What the gateway's memory takes from an answer (as gateway/settle.py does)."""
     return Observation(
         prompt_bytes=told.ask.input * 4,
@@ -83,6 +84,7 @@ def lesson(told: Told, predicted_ms: float | None, saved_nanousd: int | None, sl
         predicted_ms=predicted_ms,
         saved_nanousd=saved_nanousd,
         slots=slots,
+        place=place,
     )
 
 

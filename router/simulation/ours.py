@@ -14,7 +14,7 @@ from router.record import digest
 from router.simulation.trace import Ask
 from router.simulation.world import HOSTED, LOCAL, Setting, Told, World
 from router.slow import is_slow
-from router.types import Candidate, Decision, Features, Live, Snapshot, Usage
+from router.types import Candidate, Decision, Errand, Features, Live, Snapshot, Usage
 
 ROUTE = "simulated"
 # What a token of a prompt weighs; the memory learns it back.
@@ -26,7 +26,8 @@ class Memory(Protocol):
     """What the policy needs of a gateway's memory (gateway/live.py)."""
 
     def live(self, route: str, candidate: Candidate, healthy: bool, slots: int, now: float) -> Live: ...
-    def begin(self, backend: str, replica: str | None, now: float, tokens: int = 0) -> Any: ...
+    def begin(self, backend: str, replica: str | None, now: float, tokens: int = 0, errand: Errand | None = None) -> Any: ...
+    def first(self, ticket: Any) -> None: ...
     def end(self, backend: str, replica: str | None, ticket: Any) -> None: ...
     def result(self, backend: str, ok: bool, now: float, *, slow: bool = False, probe: bool = False) -> None: ...
     def retry_after(self, backend: str, until: float) -> None: ...
@@ -39,7 +40,7 @@ class Memory(Protocol):
 class Lesson(Protocol):
     """Makes the memory's observation of one answer."""
 
-    def __call__(self, told: Told, predicted_ms: float | None, saved_nanousd: int | None, slots: int) -> Any: ...
+    def __call__(self, told: Told, predicted_ms: float | None, saved_nanousd: int | None, slots: int, place: Any) -> Any: ...
 
 
 class Ours:
@@ -49,7 +50,7 @@ class Ours:
         self.name = name
         self.decisions: dict[int, Decision] = {}
         self._memory, self._lesson, self._seed = memory, lesson, seed
-        self._slots = setting.engine.slots()
+        self._slots = setting.engine.most_seqs
         self._slo, self._price = setting.slo, setting.price
         hosted = Candidate(HOSTED, "hosted", "openai", "hosted", price=setting.price)
         local = Candidate(LOCAL, "local", "local", LOCAL, adapter="adapter", version=1, gpu_hour_nanousd=round(setting.gpu_hour_usd * 1e9))
@@ -67,7 +68,14 @@ class Ours:
 
     def began(self, number: int, ask: Ask, backend: str, now: float) -> None:
         """A call starts."""
-        self._tickets[number] = self._memory.begin(backend, LOCAL if backend == LOCAL else None, now, ask.input)
+        errand = Errand("local", float(ask.input), stream=True) if backend == LOCAL else None
+        self._tickets[number] = self._memory.begin(backend, LOCAL if backend == LOCAL else None, now, ask.input, errand)
+
+    def first_token(self, number: int) -> None:
+        """A stream has begun."""
+        ticket = self._tickets.get(number)
+        if ticket is not None:
+            self._memory.first(ticket)
 
     def ended(self, told: Told) -> None:
         """A call ended: what the gateway's attempt does with it."""
@@ -84,15 +92,15 @@ class Ours:
         if backend == LOCAL and told.status in _CONNECTION_STATUSES:
             memory.suspect(LOCAL, told.now)
         if ok:
-            self._learn(told)
+            self._learn(told, ticket.place)
 
-    def _learn(self, told: Told) -> None:
+    def _learn(self, told: Told, place: Any) -> None:
         decision = self.decisions.get(told.number)
         predicted = None
         if decision is not None:
             predicted = next((scored.latency_ms for scored in decision.scored if scored.backend == told.backend), None)
         saved = cost(Usage(input=told.ask.input, output=told.ask.output), self._price) if told.backend == LOCAL else None
-        self._memory.learn(ROUTE, self._candidates[told.backend], self._lesson(told, predicted, saved, self._slots), told.now)
+        self._memory.learn(ROUTE, self._candidates[told.backend], self._lesson(told, predicted, saved, self._slots, place), told.now)
 
     def _live(self, now: float) -> dict[str, Live]:
         memory = self._memory

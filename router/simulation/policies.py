@@ -42,6 +42,9 @@ class Baseline:
         """A call starts."""
         self.in_flight[backend] += 1
 
+    def first_token(self, number: int) -> None:
+        """A stream has begun."""
+
     def ended(self, told: Told) -> None:
         """A call ended."""
         self.in_flight[told.backend] -= 1

@@ -75,6 +75,8 @@ class Policy(Protocol):
 
     def began(self, number: int, ask: Ask, backend: str, now: float) -> None: ...
 
+    def first_token(self, number: int) -> None: ...
+
     def ended(self, told: Told) -> None: ...
 
 
@@ -213,6 +215,7 @@ class World:
             self._failed(flight, said.status, said.retry_after_s, now)
         elif flight.first == inf:
             flight.first = now
+            self.policy.first_token(key)
             self._at(flight.started + said.total_s, "said", key)
         else:
             flight.cost += self.list_cost(flight.ask, said.cached)
@@ -228,6 +231,7 @@ class World:
                 self._done(flight, 0, event.at)
             elif flight.first == inf:
                 flight.first = event.at
+                self.policy.first_token(event.key)
 
     def _done(self, flight: _Flight, cached: int, now: float) -> None:
         told = Told(flight.number, flight.ask, flight.backend, 200, flight.first - flight.started, now - flight.started, cached, 0.0, now)

@@ -6,8 +6,9 @@ import pytest
 
 from gateway import live as live_module
 from gateway.live import SUSPECT_S, Board, Observation, Ticket
+from gateway.prompt_queue import Place
 from router.headroom import Headroom
-from router.types import Candidate
+from router.types import Candidate, Errand
 
 HOSTED = Candidate("one/m", "hosted", "one", "m")
 LOCAL = Candidate("local", "local", "local", "local")
@@ -219,3 +220,33 @@ def test_made_up_names_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -
     assert len(board._backends) <= 10
     assert len(board._routes) <= 10
     assert board.in_flight() == 1
+
+
+def test_an_engine_is_one_under_all_its_names() -> None:
+    """Who is in flight under another name is seen, and the prompts before one, until their first tokens."""
+    board = Board()
+    adapter = Candidate("local/t@1", "local", "local", "local/t@1", adapter="t", version=1)
+    ticket = board.begin("local", "u", 0.0, errand=Errand("local", 700.0, stream=True))
+    board.learn("r", adapter, seen(), 0.0)
+    live = board.live("r", adapter, True, 4, 0.0)
+    assert (live.in_flight, live.others_in_flight, live.ahead_tokens) == (0, 1, 700.0)
+    assert board.live("r", LOCAL, True, 4, 0.0).others_in_flight == 0
+    board.first(ticket)
+    assert board.live("r", adapter, True, 4, 0.0).ahead_tokens == 0.0
+    board.end("local", "u", ticket)
+    assert board.live("r", adapter, True, 4, 0.0).others_in_flight == 0
+
+
+def test_what_delays_a_first_token_is_learnt() -> None:
+    """From the prompt's length at a provider; from all that was ahead at an engine, and tokens by how many were in flight."""
+    board = Board()
+    for n in range(1, 30):
+        board.learn("r", HOSTED, seen(input_tokens=100 * n, ttft_ms=40.0 + 3.0 * n, total_ms=240.0 + 3.0 * n), 1.0)
+        place = Place("local", n, n, 1000.0 * n)
+        board.learn("r", LOCAL, seen(ttft_ms=50.0 + 20.0 * n, total_ms=50.0 + 20.0 * n + 10 * (5.0 + 0.5 * n), place=place), 1.0)
+    hosted, local = (board.live("r", candidate, True, 64, 1.0) for candidate in (HOSTED, LOCAL))
+    assert hosted.prompt_ms == pytest.approx(0.03)
+    assert local.prompt_ms == pytest.approx(0.02)
+    assert local.load_ms == pytest.approx(1.0)  # of the load that came, half is still there when it goes
+    assert (hosted.load_ms, hosted.evidence) == (0.0, 29.0)
+    assert local.ttft_sigma < hosted.log_sigma

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from math import exp
+from math import exp, isfinite
 from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.estimate import LogSpread, Mean, TokenRatio
+from router.estimate import Line, LogSpread, Mean, TokenRatio
 
 
 def test_a_mean_starts_with_the_first_observation() -> None:
@@ -87,3 +87,51 @@ def test_a_ratio_follows_a_change_of_text() -> None:
     for i in range(3_000):
         ratio = ratio.observe(2_000, 1_000, 31.0 + i * 0.01)
     assert ratio.bytes_per_token == pytest.approx(2.0, abs=0.2)
+
+
+def test_a_line_goes_through_what_was_seen() -> None:
+    """Slope and means of least squares; no slope before there are enough pairs, where x never changes, or where y falls."""
+    line = Line()
+    for i in range(7):
+        line = line.observe(float(i), 10.0 + 2.0 * i, 0.0)
+    assert (line.slope, line.x, line.y) == (0.0, pytest.approx(3.0), pytest.approx(16.0))
+    line = line.observe(7.0, 24.0, 0.0)
+    assert line.slope == pytest.approx(2.0)
+    assert line.value(100.0) == pytest.approx(210.0)
+    same, falling = Line(), Line()
+    for i in range(50):
+        same, falling = same.observe(5.0, float(i), 0.0), falling.observe(float(i), -float(i), 0.0)
+    assert (same.slope, falling.slope) == (0.0, 0.0)
+
+
+def test_a_line_forgets() -> None:
+    """After as many pairs as its limit, or some half-lives, a new slope is followed."""
+    line = Line()
+    for i in range(500):
+        line = line.observe(float(i % 10), 3.0 * (i % 10), 0.0)
+    for i in range(800):
+        line = line.observe(float(i % 10), 7.0 * (i % 10), 0.0)
+    assert line.slope == pytest.approx(7.0, abs=0.2)
+    for i in range(20):
+        line = line.observe(float(i % 10), 1.0 * (i % 10), 6000.0)
+    assert line.slope == pytest.approx(1.0, abs=0.3)
+
+
+@given(st.lists(st.tuples(st.floats(0, 1e5), st.floats(0, 1e5), st.floats(0, 1e4)), max_size=40))
+def test_a_line_is_always_a_number(pairs: list[tuple[float, float, float]]) -> None:
+    """Whatever comes, in whatever order of time."""
+    line = Line()
+    for x, y, now in pairs:
+        line = line.observe(x, y, now)
+    assert line.slope >= 0.0
+    assert line.weight <= line.limit
+    assert isfinite(line.value(1e5))
+
+
+def test_old_evidence_weighs_less() -> None:
+    """Half after a half-life."""
+    mean = Mean()
+    for _ in range(10):
+        mean = mean.observe(1.0, 0.0)
+    assert mean.rests_on(0.0) == pytest.approx(10.0)
+    assert mean.rests_on(600.0) == pytest.approx(5.0)

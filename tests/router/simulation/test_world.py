@@ -35,6 +35,9 @@ class Fixed:
     def began(self, number: int, ask: Ask, backend: str, now: float) -> None:
         pass
 
+    def first_token(self, number: int) -> None:
+        pass
+
     def ended(self, told: Told) -> None:
         self.told.append(told)
 
