@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("breakeven.alerts")
 
+# Sums by hour are dearer than sums, and move slowly.
+FORESEE_S = 60.0
 _TIMEOUT_S = 5.0
 _AT_ONCE = 8
 # A straight line through the first few dollars of a period says little.
@@ -48,6 +50,7 @@ class Alerts:
 
     def __init__(self, database: Engine, clock: Callable[[], float]) -> None:
         self._database, self._clock = database, clock
+        self._foreseen = float("-inf")
 
     async def once(self, config: Config) -> None:
         """Decide what is new, send what is due."""
@@ -62,8 +65,11 @@ class Alerts:
 
     def _look(self, config: Config) -> list[Alert]:
         now = self._clock()
+        ahead = config.alerts.forecast and now - self._foreseen >= FORESEE_S
         with reading(self._database) as conn:
-            wanted = missing(conn, config, now)
+            wanted = missing(conn, config, now, ahead=ahead)
+        if ahead:
+            self._foreseen = now
         with writing(self._database) as conn:
             if wanted:
                 alerts.decide(conn, wanted)
@@ -91,8 +97,8 @@ class Alerts:
             log.warning("alert %s of the budget of %s %r: %s; tried %d times", alert.id, alert.scope, alert.name, error, alert.tries + 1)
 
 
-def missing(conn: Connection, config: Config, now: float) -> list[Alert]:
-    """What is worth an alert now and has none."""
+def missing(conn: Connection, config: Config, now: float, *, ahead: bool = False) -> list[Alert]:
+    """What is worth an alert now and has none; with `ahead` also what will be spent before its period ends."""
     every = quotas.every(budgets(config), keys.snapshot(conn).values(), now)
     wanted: list[Alert] = []
     for period in PERIODS:
@@ -102,7 +108,7 @@ def missing(conn: Connection, config: Config, now: float) -> list[Alert]:
         since, scopes = quotas.since(period, now), sorted({budget.scope for budget in mine})
         there = {(each.scope, each.name, each.period, each.kind, each.at) for each in alerts.of_period(conn, since)}
         spent = spending.totals(conn, scopes, since)
-        hours = spending.by_hour(conn, scopes, max(since, now - WINDOW_S[period])) if config.alerts.forecast else {}
+        hours = spending.by_hour(conn, scopes, max(since, now - WINDOW_S[period])) if ahead else {}
         for budget in mine:
             place = (budget.scope, budget.id)
             found = _of(budget, spent.get(place, 0), forecast(budget, spent.get(place, 0), hours.get(place, {}), now), config.alerts, now)
@@ -123,7 +129,7 @@ def signature(message: str, timestamp: int, body: str, secret: str | None) -> di
 def _of(budget: Budget, spent: int, ahead: Forecast | None, config: AlertsConfig, now: float) -> list[Alert]:
     found = [_alert("threshold", budget, share, spent, ahead, now) for share in config.at if budget.nanousd and spent >= share * budget.nanousd]
     soon = ahead is not None and ahead.exhausted_at is not None and spent >= _FORECAST_FROM * budget.nanousd
-    return [*found, _alert("forecast", budget, 1.0, spent, ahead, now)] if config.forecast and soon else found
+    return [*found, _alert("forecast", budget, 1.0, spent, ahead, now)] if soon else found
 
 
 def _alert(kind: str, budget: Budget, share: float, spent: int, ahead: Forecast | None, now: float) -> Alert:

@@ -10,19 +10,21 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from gateway.store import costs
+from gateway.store import costs, measures
+from gateway.store.groups import checked
 from gateway.store.period import Period
 
+_HOSTED = measures.NAMES.index("hosted_nanousd")
 Spent = dict[tuple[str, str], int]
 
 
 def totals(conn: Connection, scopes: Iterable[str], since: float) -> Spent:
     """Nano-dollars since an instant, by scope (`key`, `route`, `tag`) and id."""
     return {
-        (scope, str(row[scope])): row["hosted_nanousd"]
+        (scope, str(group[0])): nanousd
         for scope in scopes
-        for row in costs.report(conn, (scope,), Period(since))["data"]
-        if row[scope] is not None and row["hosted_nanousd"]
+        for group, amounts in costs.sums(conn, checked((scope,)), Period(since)).items()
+        if group[0] is not None and (nanousd := amounts[_HOSTED])
     }
 
 
@@ -30,7 +32,9 @@ def by_hour(conn: Connection, scopes: Iterable[str], since: float) -> dict[tuple
     """As `totals`, hour by hour (its first instant); hours without requests are left out."""
     found: dict[tuple[str, str], dict[float, int]] = {}
     for scope in scopes:
-        for row in costs.report(conn, (scope, "hour"), Period(since))["data"]:
-            if row[scope] is not None:
-                found.setdefault((scope, str(row[scope])), {})[datetime.fromisoformat(row["hour"]).timestamp()] = row["hosted_nanousd"] or 0
+        groups = checked((scope, "hour"))
+        for group, amounts in costs.sums(conn, groups, Period(since)).items():
+            if group[0] is not None:
+                hour = datetime.fromisoformat(groups.shown(group)["hour"]).timestamp()
+                found.setdefault((scope, str(group[0])), {})[hour] = amounts[_HOSTED] or 0
     return found
