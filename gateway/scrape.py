@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("breakeven.metrics")
 
-_PATIENCE_S = 0.5
+_PATIENCE_S = 2.0
 
 
 class Scrape:

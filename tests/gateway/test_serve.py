@@ -299,8 +299,8 @@ def test_reload_by_http_reaches_every_worker(begin: Callable[..., Served], tmp_p
     until(everywhere)
     for _ in range(6):
         assert chat(served.url).status_code == 200
-    text = httpx.get(f"{served.url}/metrics").text
-    assert 'breakeven_requests_total{backend="one/m",outcome="ok",route="r"} 6.0' in text
+    counted = 'breakeven_requests_total{backend="one/m",outcome="ok",route="r"} 6.0'
+    until(lambda: counted in httpx.get(f"{served.url}/metrics", timeout=20).text, 30)
     path.write_text("{")
     assert httpx.post(f"{served.url}/admin/reload").status_code == 422
     assert served.stop() == 0
