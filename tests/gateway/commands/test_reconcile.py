@@ -14,6 +14,7 @@ import pytest
 from gateway.sandbox import Running, SandboxOptions, running
 from tests.gateway.commands.conftest import Run
 from tests.gateway.live_gateway import LiveGateway
+from tests.patience import PATIENCE_S
 
 MODELS = ("gpt-4o-mini", "gpt-4o", "text-embedding-3-small", "omni-moderation-latest")
 LONG = "the same long beginning of many words " * 200
@@ -41,17 +42,25 @@ def chat(client: httpx.Client, text: str, model: str = "r", **more: Any) -> http
     return client.post("/v1/chat/completions", json={"model": model, "messages": [{"role": "user", "content": text}], **more})
 
 
+def settled(sandbox: Running) -> None:
+    """Wait until the provider has noticed the end of every request."""
+    deadline = time.monotonic() + PATIENCE_S
+    while sandbox.app.log.as_dict(0)["totals"]["open"] and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
 def traffic(gateway: LiveGateway, sandbox: Running) -> int:
     """Every kind of answer, a provider that fails, and one that is asked again; how many exchanges that is."""
-    with httpx.Client(base_url=gateway.url, timeout=20) as client:
+    with httpx.Client(base_url=gateway.url, timeout=PATIENCE_S) as client:
         answers = [chat(client, f"question {n}", stream=bool(n % 2)) for n in range(6)]
         answers += [chat(client, LONG + str(n), "openai/gpt-4o") for n in range(2)]  # the second finds its beginning in the cache
         answers.append(client.post("/v1/embeddings", json={"model": "openai/text-embedding-3-small", "input": ["one", "two words"]}))
         answers.append(client.post("/v1/responses", json={"model": "openai/gpt-4o", "input": "hello there"}))
         sandbox.app.faults.clear()
-        httpx.post(f"{sandbox.url}/sandbox/faults", json={"fault": "server_error", "count": 1, "model": "gpt-4o-mini"}).raise_for_status()
+        httpx.post(f"{sandbox.url}/sandbox/faults", json={"fault": "server_error", "count": 1, "model": "gpt-4o-mini"}, timeout=PATIENCE_S).raise_for_status()
         answers.append(chat(client, "a failure, then the next"))
         assert [answer.status_code for answer in answers] == [200] * len(answers)
+    settled(sandbox)
     return len(answers)
 
 
@@ -88,8 +97,9 @@ def test_the_ledger_agrees_with_the_provider_to_the_nano_dollar(
     code, again, _ = run("reconcile", str(tmp_path / "usage.json"), "-c", config, "--json")
     assert (code, again["total"]) == (0, total)
 
-    with httpx.Client(base_url=sandbox.url, headers={"authorization": "Bearer k"}) as other:
+    with httpx.Client(base_url=sandbox.url, headers={"authorization": "Bearer k"}, timeout=PATIENCE_S) as other:
         chat(other, "not through the gateway", "gpt-4o-mini").raise_for_status()
+    settled(sandbox)
     code, foreign, _ = run("reconcile", "-c", config, *days(), "--json")
     row = next(row for row in foreign["data"] if row["model"] == "gpt-4o-mini" and not row["within"])
     assert (code, foreign["ok"], row["requests"]["difference"]) == (1, False, -1)
@@ -99,6 +109,20 @@ def test_the_ledger_agrees_with_the_provider_to_the_nano_dollar(
     assert "differs" in said
     assert "differ by more than 0 of a number" in said
     assert run("reconcile", "-c", config, *days(), "--tolerance", "0.5")[0] == 0
+
+
+def test_many_days_are_asked_for_page_by_page(run: Run, sandbox: Running, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Usage comes in pages of 31 days: what was used on the last of many days is found too."""
+    monkeypatch.setenv("OPENAI_ADMIN_KEY", "k")
+    providers = {"openai": {"base_url": sandbox.base_url, "api_key": "k"}}
+    (tmp_path / "breakeven.yaml").write_text(json.dumps({"providers": providers, "routes": {}}))
+    with httpx.Client(base_url=sandbox.url, headers={"authorization": "Bearer k"}, timeout=PATIENCE_S) as client:
+        chat(client, "hello", "gpt-4o").raise_for_status()
+    settled(sandbox)
+    first = time.strftime("%Y-%m-%d", time.gmtime(time.time() - 80 * 86_400))
+    code, found, _ = run("reconcile", "--since", first, "--until", days()[3], "--json")
+    assert (code, found["total"]["requests"]) == (1, {"ledger": 0, "provider": 1, "difference": -1})
+    assert found["total"]["cost_usd"]["provider"] != "0"
 
 
 def _config(gateway: LiveGateway, sandbox: Running) -> dict[str, Any]:
@@ -112,7 +136,9 @@ def _config(gateway: LiveGateway, sandbox: Running) -> dict[str, Any]:
 
 def _page(sandbox: Running, path: str) -> Any:
     start = int(time.time()) // 86_400 * 86_400 - 86_400
-    answer = httpx.get(f"{sandbox.base_url}/organization/{path}&start_time={start}&end_time={start + 3 * 86_400}", headers={"authorization": "Bearer k"})
+    answer = httpx.get(
+        f"{sandbox.base_url}/organization/{path}&start_time={start}&end_time={start + 3 * 86_400}", headers={"authorization": "Bearer k"}, timeout=PATIENCE_S
+    )
     return answer.raise_for_status().json()
 
 
@@ -143,12 +169,13 @@ def test_what_is_wrong_is_said_and_is_not_a_difference(run: Run, tmp_path: Path,
 
 def test_a_provider_that_does_not_answer_so_is_said(run: Run, sandbox: Running, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A key that may not read usage, an address without such an API, and nobody there: each with what to change."""
-    for name in ("OPENAI_ADMIN_KEY", "MY_OWN_ADMIN_KEY", "AWAY_ADMIN_KEY"):
+    for name in ("OPENAI_ADMIN_KEY", "MY_OWN_ADMIN_KEY", "AWAY_ADMIN_KEY", "PAGE_ADMIN_KEY"):
         monkeypatch.setenv(name, "wrong")
     providers = {
         "openai": {"base_url": sandbox.base_url, "api_key": "k"},
         "my-own": {"kind": "compatible", "base_url": f"{sandbox.url}/sandbox/log"},
         "away": {"kind": "compatible", "base_url": "http://127.0.0.1:9/v1"},
+        "page": {"kind": "compatible", "base_url": f"{sandbox.url}/nowhere"},
     }
     (tmp_path / "breakeven.yaml").write_text(json.dumps({"providers": providers, "routes": {}}))
     said = {}

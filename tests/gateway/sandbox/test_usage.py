@@ -27,10 +27,13 @@ def account() -> Iterator[Running]:
 def test_the_official_client_reads_usage_and_costs(account: Running) -> None:
     """Requests and tokens by model as they were answered, embeddings apart; dollars by line item: tokens x $0.15 and $0.60 per million, to the nano-dollar."""
     account.app.log.clear()
-    with OpenAI(base_url=account.base_url, api_key="admin", admin_api_key="admin", max_retries=0, timeout=10) as client:
+    with OpenAI(base_url=account.base_url, api_key="admin", admin_api_key="admin", max_retries=0, timeout=60) as client:
         told = [client.chat.completions.create(**ASK).usage for _ in range(3)]  # type: ignore[call-overload]
         client.embeddings.create(model="text-embedding-3-small", input="hello")
-        httpx.post(f"{account.base_url}/chat/completions", json={**ASK, "model": "gpt-99"}, headers={"authorization": "Bearer admin"})
+        httpx.post(f"{account.base_url}/chat/completions", json={**ASK, "model": "gpt-99"}, headers={"authorization": "Bearer admin"}, timeout=60)
+        deadline = time.monotonic() + 60
+        while account.app.log.as_dict(0)["totals"]["open"] and time.monotonic() < deadline:
+            time.sleep(0.02)
         start = int(time.time()) // DAY * DAY
         span = {"start_time": start, "end_time": start + 2 * DAY}
         page = client.admin.organization.usage.completions(group_by=["model"], **span)
@@ -54,7 +57,7 @@ def test_the_official_client_reads_usage_and_costs(account: Running) -> None:
 def test_pages_follow_one_another(account: Running) -> None:
     """`next_page` leads through all buckets, each once, to the end time."""
     account.app.log.clear()
-    with OpenAI(base_url=account.base_url, api_key="admin", admin_api_key="admin", max_retries=0, timeout=10) as client:
+    with OpenAI(base_url=account.base_url, api_key="admin", admin_api_key="admin", max_retries=0, timeout=60) as client:
         asked = {"start_time": 7200, "end_time": 7200 + 5 * 3600, "bucket_width": "1h", "limit": 2}
         page = client.admin.organization.usage.completions(**asked)  # type: ignore[arg-type]
         met = [bucket.start_time for bucket in page.data]
@@ -80,16 +83,16 @@ def test_pages_follow_one_another(account: Running) -> None:
 )
 def test_wrong_requests_are_refused(account: Running, path: str, query: str, param: str) -> None:
     """With OpenAI's error, naming the parameter."""
-    answer = httpx.get(f"{account.base_url}/organization/{path}?{query}", headers={"authorization": "Bearer admin"})
+    answer = httpx.get(f"{account.base_url}/organization/{path}?{query}", headers={"authorization": "Bearer admin"}, timeout=60)
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
 
 
 def test_only_the_key_opens_it(account: Running) -> None:
     """Another key is refused, and so are paths and methods that do not exist."""
     url = f"{account.base_url}/organization/costs?start_time=0"
-    assert httpx.get(url, headers={"authorization": "Bearer other"}).status_code == 401
-    assert httpx.post(url, headers={"authorization": "Bearer admin"}).status_code == 404
-    assert httpx.get(f"{account.base_url}/organization/users", headers={"authorization": "Bearer admin"}).status_code == 404
+    assert httpx.get(url, headers={"authorization": "Bearer other"}, timeout=60).status_code == 401
+    assert httpx.post(url, headers={"authorization": "Bearer admin"}, timeout=60).status_code == 404
+    assert httpx.get(f"{account.base_url}/organization/users", headers={"authorization": "Bearer admin"}, timeout=60).status_code == 404
 
 
 def entry(time_s: float, model: str, prompt: int, completion: int = 1, **more: object) -> Entry:
