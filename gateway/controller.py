@@ -189,7 +189,7 @@ class Controller:
 
     async def _forget(self) -> None:
         days = {name: route.capture.retain_days for name, route in self.config.routes.items()}
-        await asyncio.to_thread(retention.sweep, self._database, self._clock(), days)
+        await asyncio.to_thread(retention.sweep, self._database, self._clock(), days, self.config.ledger.retain_days)
         await asyncio.to_thread(files.sweep, self._database, self.config.server.data_dir, self._clock())
 
     async def _report(self, view: ReplicaView) -> None:

@@ -14,6 +14,7 @@ from pydantic import Field, PrivateAttr, SecretStr
 from typing_extensions import override
 
 from gateway.config.budgets import AlertsConfig, BudgetConfig, BudgetsConfig
+from gateway.config.ledger import LedgerConfig
 from gateway.config.prices import PriceOverride
 from gateway.config.section import Section
 from gateway.config.telemetry import TelemetryConfig
@@ -246,6 +247,7 @@ class Config(Section):
     prices: tuple[PriceOverride, ...] = ()
     training: TrainingConfig = TrainingConfig()
     telemetry: TelemetryConfig = TelemetryConfig()
+    ledger: LedgerConfig = LedgerConfig()
     routes: dict[str, RouteConfig] = Field(default={})
     budgets: BudgetsConfig = BudgetsConfig()
     alerts: AlertsConfig = AlertsConfig()
