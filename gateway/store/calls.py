@@ -16,7 +16,7 @@ LONGEST_S = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """One call. Tokens that had to be computed; a call of unknown usage has none, but the time it took is not idle."""
+    """One call. Tokens that had to be computed; a call of unknown usage has none, but the time it took is not idle. `estimated`: nobody counted them."""
 
     exchange_id: str
     backend: str
@@ -25,12 +25,15 @@ class Ran:
     ttft_ms: float | None
     prefill: int
     decode: int
+    known: bool = True
+    estimated: bool = False
 
     @property
     def call(self) -> Call:
-        """As router/foreign.py wants it."""
+        """As router/foreign.py wants it: what it may account for. An estimate may be half of the truth."""
         first = None if self.ttft_ms is None else self.started + self.ttft_ms / 1000
-        return Call(self.started, self.ended, first, Tokens(self.prefill, self.decode))
+        most = 2 if self.estimated else 1
+        return Call(self.started, self.ended, first, Tokens(self.prefill * most, self.decode * most))
 
     def within(self, window: tuple[float, float]) -> tuple[int, int]:
         """Its (prefill, decode) tokens in a window, spread evenly over its time; over windows that lie side by side they sum to all of them exactly."""
@@ -48,11 +51,21 @@ class Ran:
 def near(conn: Connection, engine: str, window: tuple[float, float], lag_s: float = LAG_S) -> list[Ran]:
     """The calls that touch a window (epoch seconds) widened by `lag_s` on both sides, in a fixed order."""
     a = attempts.c
-    query = select(a.exchange_id, a.backend, a.started, a.ended, a.ttft_ms, a.input_tokens, a.cached_tokens, a.output_tokens).where(
+    query = select(a.exchange_id, a.backend, a.started, a.ended, a.ttft_ms, a.input_tokens, a.cached_tokens, a.output_tokens, a.usage_state).where(
         a.kind == "local", a.owner == engine, a.started < window[1] + lag_s, a.started >= window[0] - LONGEST_S, a.ended > window[0] - lag_s
     )
     return [
-        Ran(r.exchange_id, r.backend, r.started, r.ended, r.ttft_ms, max((r.input_tokens or 0) - (r.cached_tokens or 0), 0), r.output_tokens or 0)
+        Ran(
+            exchange_id=r.exchange_id,
+            backend=r.backend,
+            started=r.started,
+            ended=r.ended,
+            ttft_ms=r.ttft_ms,
+            prefill=max((r.input_tokens or 0) - (r.cached_tokens or 0), 0),
+            decode=r.output_tokens or 0,
+            known=r.usage_state != "unknown",
+            estimated=r.usage_state == "estimated",
+        )
         for r in conn.execute(query.order_by(a.exchange_id, a.position))
     ]
 

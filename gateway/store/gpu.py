@@ -159,7 +159,10 @@ def _close(conn: Connection, engine: str, minute: int, now: float, decode_weight
     near = calls.near(conn, engine, window)
     ran = [call for call in near if call.started < window[1] and call.ended > window[0]]
     seen = engine_work.minute(conn, engine, minute)
-    rest = Tokens() if seen is None else unexplained(seen.tokens, explained([call.call for call in near], window))
+    # A call of unknown usage may have done anything.
+    rest = Tokens()
+    if seen is not None and all(call.known for call in near):
+        rest = unexplained(seen.tokens, explained([call.call for call in near], window))
     others = Others(rest.weighed(decode_weight), 0.0 if seen is None else seen.busy_ms / 1000)
     work: list[Work] = [(str(n), call.started, call.ended, float(call.prefill), call.decode * decode_weight) for n, call in enumerate(ran)]
     shared = minute_allocation(sum(bills), milliseconds / 1000, work, window, others) if len(bills) == len(ups) else None

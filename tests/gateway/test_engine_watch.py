@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import pytest
 from sqlalchemy import Engine, func, select
+from sqlalchemy.exc import OperationalError
 
 from gateway import engine_watch
+from gateway.config.models import Config
+from gateway.controller import Controller
 from gateway.engine_watch import Uptime, Work
+from gateway.store import gpu
 from gateway.store.engine_tables import engine_work
+from gateway.store.tables import gpu_minutes
 from serving.client import Client
 from serving.database import reading
 from serving.process import free_port
@@ -19,6 +30,7 @@ from tests.gateway.engine_world import configured, controlled
 from tests.serving.servers import Watched, until
 
 HERE = {("local", 0)}
+NOON = 1795442400.0
 
 
 def test_a_clock_that_was_set_makes_no_time() -> None:
@@ -79,3 +91,88 @@ async def test_a_replica_without_counters_is_no_work(tmp_path: Path) -> None:
         assert await work._look(replica) is None
         await replica.client.aclose()
     database.dispose()
+
+
+@dataclass
+class Clock:
+    """A time of day that tests set."""
+
+    now: float = NOON
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Running:
+    """The controller's engines as its books see them: replicas that are up."""
+
+    def __init__(self, *engines: str) -> None:
+        self.replicas = [SimpleNamespace(spec=Spec(name, 0, Path()), view=SimpleNamespace(state="ready"), up=True) for name in engines]
+
+
+@contextmanager
+def booking(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Controller, Clock, Engine]]:
+    """A controller of one engine at 3.60 dollars an hour, whose clocks both are the test's."""
+    config, database = configured(directory)
+    clock = Clock()
+    controller = Controller(config, clock, {})
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", clock, raising=False)
+    controller.engines = Running("local")  # type: ignore[assignment]
+    yield controller, clock, database
+    controller._ingester.close()
+    controller._database.dispose()
+    database.dispose()
+
+
+def bills(database: Engine) -> list[int | None]:
+    """The bill of each minute so far."""
+    with reading(database) as conn:
+        return list(conn.execute(select(gpu_minutes.c.bill_nanousd).order_by(gpu_minutes.c.minute)).scalars())
+
+
+def priced(config: Config, usd: str | None) -> Config:
+    """The configuration with another price of its engine."""
+    engine = config.engines["local"].model_copy(update={"gpu_hour_usd": None if usd is None else Decimal(usd)})
+    return config.model_copy(update={"engines": {"local": engine}})
+
+
+async def test_a_reload_changes_the_price_from_then_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """20 s at 3.60 dollars an hour and 40 s at 7.20 in the same minute; an engine that leaves the configuration keeps its price while it drains."""
+    with booking(tmp_path, monkeypatch) as (controller, clock, database):
+        for second, config in ((0, controller.config), (20, controller.config), (40, priced(controller.config, "7.2")), (60, None)):
+            clock.now = NOON + second
+            if config is not None:
+                controller.config = config
+            await controller._book()
+        assert bills(database) == [20 * 1_000_000 + 40 * 2_000_000]
+        controller.config = controller.config.model_copy(update={"engines": {}})
+        clock.now = NOON + 70
+        await controller._book()
+        assert bills(database)[1] == 10 * 2_000_000
+
+
+async def test_without_a_price_minutes_are_counted_and_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No `gpu_hour_usd`: the time is written down, the bill is not a guess."""
+    with booking(tmp_path, monkeypatch) as (controller, clock, database):
+        controller.config = priced(controller.config, None)
+        for second in (0, 30):
+            clock.now = NOON + second
+            await controller._book()
+        assert bills(database) == [None]
+
+
+async def test_a_database_that_was_away_misses_no_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It refuses over the turn of a minute; the seconds of the minute that is gone are written when it takes them again."""
+    with booking(tmp_path, monkeypatch) as (controller, clock, database):
+        await controller._book()
+        real = gpu.record_uptime
+
+        def refused(*_: object) -> None:
+            raise OperationalError("INSERT", {}, Exception("database is locked"))
+
+        for second in (30, 58, 62, 64):
+            monkeypatch.setattr(gpu, "record_uptime", real if second == 64 else refused)
+            clock.now = NOON + second
+            with suppress(OperationalError):
+                await controller._book()
+        assert bills(database) == [60 * 1_000_000, 4 * 1_000_000]

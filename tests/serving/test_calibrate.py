@@ -15,7 +15,7 @@ from serving.calibrate import Moment, Plan, busy, calibrate, prepared
 from serving.client import Client
 from serving.counters import read
 
-PLAN = Plan(batches=(1, 4), seconds=0.9, prompt_tokens=40, most_tokens=64, seed=7)
+PLAN = Plan(batches=(1, 4), seconds=0.3, prompt_tokens=40, most_tokens=64, seed=7)
 
 
 def tell(url: str, **what: Any) -> None:
@@ -24,8 +24,30 @@ def tell(url: str, **what: Any) -> None:
         httpx.post(f"{url}/fake/{name}", json={"status": value})
 
 
+async def test_rates_are_exact_by_the_clock(server: Callable[[], str]) -> None:
+    """A server that needs 2 ms a request, 1 ms for 8 prompt tokens and 5 ms a step of up to 4 answers: the rates and the knee are those, to the last digit."""
+    client, points, now = Client(server()), list[Point](), [100.0]
+
+    async def timed(_model: str, prompts: Any, tokens: int, _timeout_s: float) -> tuple[int, int]:
+        read, steps = sum(map(len, prompts)), (tokens - 1) * -(-len(prompts) // 4)
+        now[0] += 0.002 + read / 8000.0 + 0.005 * steps
+        return read, len(prompts) * tokens
+
+    bench = await prepared(client, "their-base", 1, lambda: now[0])
+    client.generate = timed  # type: ignore[method-assign]
+    await calibrate(bench, Plan((1, 4, 8), 6.0, 784, 512, 1), points.append, lambda _: None)
+    assert [point.decode_tokens_per_s for point in points] == [pytest.approx(rate) for rate in (200.0, 800.0, 800.0)]
+    assert points[0].prefill_tokens_per_s == pytest.approx(784 / 0.1)
+    at = saturation(points)
+    assert at is not None
+    assert (at.batch, at.prefill_tokens_per_s) == (4, pytest.approx(8 * 784 / (0.002 + 0.784)))
+    # about as long as it was asked to take
+    assert 18.0 < now[0] - 100.0 < 40.0
+    await client.aclose()
+
+
 async def test_known_speeds_are_found(server: Callable[[], str]) -> None:
-    """8,000 prompt tokens/s, 200 generated per request up to 500: the rates, the knee and the decode weight; what the counters grew is what was sent."""
+    """8,000 prompt tokens/s, and over a socket no more than that; what the counters grew is what was sent; each batch size is announced."""
     url = server()
     tell(url, speed=[8000.0, 200.0, 500.0])
     client, points, moments = Client(url), list[Point](), list[Moment]()
@@ -34,13 +56,9 @@ async def test_known_speeds_are_found(server: Callable[[], str]) -> None:
     await calibrate(bench, PLAN, points.append, moments.append)
     assert [point.batch for point in points] == [1, 4]
     # The stand-in sleeps as long as its speed says, and never shorter: a busy machine only makes it slower.
-    assert 100.0 < points[0].decode_tokens_per_s <= 210.0
-    assert 250.0 < points[1].decode_tokens_per_s <= 525.0
-    assert 1500.0 < points[1].prefill_tokens_per_s <= 8000.0
+    assert all(0.0 < point.prefill_tokens_per_s <= 8000.0 for point in points)
+    assert all(point.decode_tokens_per_s > 0.0 for point in points)
     assert not any(point.disturbed for point in points)
-    at = saturation(points)
-    assert at is not None
-    assert at.batch == 4
     assert [(m.phase, m.done, m.total) for m in moments] == [("batch 1", 0, 2), ("batch 4", 1, 2), ("measured", 2, 2)]
     assert all(m.eta_s is not None and m.eta_s > 0.0 for m in moments[:2])
     counted = read(await client.metrics())
@@ -78,23 +96,31 @@ async def test_an_engine_in_use_says_so(server: Callable[[], str]) -> None:
     tell(url, page="process_cpu_seconds_total 1\n")
     assert "nobody can say" in str(await busy(client, 0.01))
     tell(url, page=None)
-    watching = asyncio.ensure_future(busy(client, 0.5))
-    await asyncio.sleep(0.1)
-    await client.one_token("their-base")
-    assert await watching == "it did 2 tokens of work within 0.5 s"
+    real = client.metrics
+
+    async def between() -> str:
+        page = await real()
+        await client.one_token("their-base")
+        return page
+
+    client.metrics = between  # type: ignore[method-assign]
+    assert await busy(client, 0.01) == "it did 2 tokens of work within 0.01 s"
     await client.aclose()
 
 
 async def test_work_of_others_marks_the_row(server: Callable[[], str]) -> None:
     """Somebody else's request meanwhile: what was measured then is disturbed; a page without counters says nothing of it."""
     url = server()
-    tell(url, speed=[8000.0, 400.0, 400.0])
     client, points = Client(url), list[Point]()
     bench = await prepared(client, "their-base", 1, asyncio.get_running_loop().time)
-    measuring = asyncio.ensure_future(calibrate(bench, Plan((1,), 0.4, 10, 16, 1), points.append, lambda _: None))
-    await asyncio.sleep(0.15)
-    await client.one_token("their-base")
-    await measuring
+    real = client.generate
+
+    async def beside(model: str, prompts: Any, tokens: int, timeout_s: float) -> tuple[int, int]:
+        await client.one_token(model)
+        return await real(model, prompts, tokens, timeout_s)
+
+    client.generate = beside  # type: ignore[method-assign]
+    await calibrate(bench, Plan((1,), 0.01, 10, 4, 1), points.append, lambda _: None)
     assert [point.disturbed for point in points] == [True]
     tell(url, page="nothing 1\n")
     await calibrate(bench, Plan((1,), 0.01, 10, 4, 1), points.append, lambda _: None)

@@ -177,3 +177,16 @@ async def test_verification_over_the_wire(client: Client, tmp_path: Path) -> Non
     assert [r.code for r in (await verify(client, "their-base", "right", tmp_path / "right")).reasons] == ["probes_damaged"]
     with pytest.raises(UpstreamRefused, match="does not exist"):
         await verify(client, "their-base", "not there", tmp_path / "wrong")
+
+
+async def test_what_a_server_does_not_say(client: Client) -> None:
+    """Neither counters nor usage nor tokens nor a version: an error that names the server, and no version is none."""
+    httpx.post(f"{client.url}/fake/mute", json={"status": True})
+    httpx.post(f"{client.url}/fake/tokenizer", json={"status": 201})
+    assert await client.version() is None
+    with pytest.raises(UpstreamRefused, match="404"):
+        await client.metrics()
+    with pytest.raises(UpstreamError, match="no usage"):
+        await client.generate("their-base", [[1, 2]], 3, 10.0)
+    with pytest.raises(UpstreamError, match="no tokens for a text"):
+        await client.ids("their-base", "some text")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 import pytest
 
 from router.errors import ConfigError
-from serving.host import OPTIONS, probe
+from serving.host import OPTIONS, hardware, probe
 
 
 @pytest.fixture
@@ -58,3 +59,15 @@ def test_an_interpreter_that_does_not_run(tmp_path: Path) -> None:
     """A wrong path is a configuration error, not a crash."""
     with pytest.raises(ConfigError, match="cannot be used"):
         probe(str(tmp_path / "nowhere"))
+
+
+def test_the_label_of_a_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Accelerators by name and number; without any, or when the tool fails or finds none, its cores."""
+    tool = tmp_path / "nvidia-smi"
+    monkeypatch.setenv("PATH", str(tmp_path))
+    cores = f"CPU, {len(os.sched_getaffinity(0))} cores"
+    assert hardware() == cores
+    for script, label in (("echo 'H100 80GB'; echo 'H100 80GB'; echo 'L4'", "2 x H100 80GB, 1 x L4"), ("echo", cores), ("exit 9", cores)):
+        tool.write_text(f"#!/bin/sh\n{script}\n")
+        tool.chmod(0o755)
+        assert hardware() == label

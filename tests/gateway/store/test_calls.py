@@ -38,7 +38,8 @@ def test_only_this_engines_calls_near_the_window(database: Engine, exchange: Mak
     assert [one.exchange_id for one in found] == ["a", "b", "d"]
     assert found[0] == Ran("a", "local/triage@3", noon + 10, noon + 12, 150.5, 70, 5)
     assert found[0].call == Call(noon + 10, noon + 12, noon + 10.1505, Tokens(70, 5))
-    assert (found[2].prefill, found[2].decode) == (0, 0), "unknown usage"
+    assert (found[2].prefill, found[2].decode, found[2].known) == (0, 0, False)
+    assert Ran("a", "local", 0.0, 1.0, None, 70, 5, estimated=True).call.tokens == Tokens(140, 10)
 
 
 @given(st.floats(0, 200), st.floats(0, 400), st.integers(0, 10**6), st.integers(0, 10**6))

@@ -201,6 +201,27 @@ def test_what_ours_explain_is_not_foreign(sqlite: Engine, exchange: Make, noon: 
         assert alone.foreign_nanousd == 0
 
 
+def test_what_may_have_been_ours_is_ours(sqlite: Engine, exchange: Make, noon: float) -> None:
+    """A call whose usage was estimated may have done twice as much, one of unknown usage anything: neither makes work foreign; more than that is."""
+    minute = int(noon // 60)
+    guessed = exchange("a", local=True, time=noon, total_ms=30_000.0, usage=Usage(100, 0, 50), usage_state="estimated")
+    unknown = exchange("b", local=True, time=noon, total_ms=30_000.0, usage=Usage(), usage_state="unknown")
+    with writing(sqlite) as conn:
+        record_uptime(conn, "local", 0, minute, 60.0, HOUR)
+        exchanges.insert(conn, [guessed])
+        found = []
+        for step in (lambda: engine_work.add(conn, [grown(minute, 200, 100, 60.0)]), lambda: engine_work.add(conn, [grown(minute, 100, 0, 60.0)])):
+            step()
+            gpu.reopen_minutes(conn, [("local", minute)])
+            close_minutes(conn, noon + 70.0)
+            found.append(gpu.bill(conn, ALWAYS).foreign_nanousd or 0)
+        exchanges.insert(conn, [unknown])
+        gpu.reopen(conn, unknown.attempts)
+        close_minutes(conn, noon + 70.0)
+        found.append(gpu.bill(conn, ALWAYS).foreign_nanousd or 0)
+    assert found[0] == found[2] == 0 < found[1]
+
+
 def test_the_decode_weight_is_the_engines_own(sqlite: Engine, exchange: Make, noon: float) -> None:
     """After a calibration a generated token weighs what was measured; minutes that were over by then keep the weight they were closed with."""
     minute = int(noon // 60)

@@ -31,6 +31,8 @@ class Handler(BaseHTTPRequestHandler):
     page: str | None = None
     # Tokens per second: prompts of all, answers of one request, answers of all at most. 0: at once.
     speed = (0.0, 0.0, 0.0)
+    stuck = 0  # batches of so many prompts are never answered
+    mute = False  # neither counters nor usage, and no version
 
     def log_message(self, *_: object) -> None:
         pass
@@ -53,6 +55,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def batch(self, prompts: list[list[int]], tokens: int) -> None:
         """Answer them all in the time that `speed` says."""
+        if self.stuck and len(prompts) >= self.stuck:
+            time.sleep(600)
+        if self.mute:
+            return self.reply(200, {"choices": []})
         prefill, one, most = self.speed
         read, made = sum(map(len, prompts)), len(prompts) * tokens
         if prefill:
@@ -61,7 +67,7 @@ class Handler(BaseHTTPRequestHandler):
             self.done["vllm:num_requests_running"] -= len(prompts)
         self.done["vllm:prompt_tokens_total"] += read
         self.done["vllm:generation_tokens_total"] += made
-        self.reply(200, {"choices": [{"text": "x"} for _ in prompts], "usage": {"prompt_tokens": read, "completion_tokens": made}})
+        return self.reply(200, {"choices": [{"text": "x"} for _ in prompts], "usage": {"prompt_tokens": read, "completion_tokens": made}})
 
     def error(self, status: int, message: str) -> None:
         self.reply(status, {"error": {"message": message, "type": "x", "code": status}})
@@ -69,6 +75,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.path == "/health":
             return self.reply(type(self).health, {})
+        if self.mute and self.path in ("/metrics", "/version"):
+            return self.error(404, "Not Found")
         if self.path == "/metrics":
             return self.text(self.page if self.page is not None else "".join(f'{name}{{engine="0"}} {value}\n' for name, value in self.done.items()))
         if self.path == "/version":
