@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from serving import replica_table
+from serving.database import writing
+from serving.views import ReplicaView
 from tests.gateway.conftest import two_providers
 from tests.gateway.crowd import ENTERED, PER_INPUT, PER_OUTPUT, Provider, budget, configure, crowd, serving, until
 from tests.gateway.live_gateway import LiveGateway
-from tests.gateway.upstream_server import UpstreamServer
+from tests.gateway.upstream_server import UpstreamServer, Wire, completion
 
 MESSAGES = [{"role": "user", "content": "hi"}]
 LIMIT = 4_000_000
@@ -76,6 +82,49 @@ def chat(url: str, secret: str | None = None, **more: Any) -> httpx.Response:
     tags = more.pop("tags", None)
     headers |= {"x-breakeven-tags": tags} if tags else {}
     return httpx.post(f"{url}/v1/chat/completions", json={"model": "r", "messages": MESSAGES, "max_tokens": 5, **more}, headers=headers, timeout=20)
+
+
+def test_what_is_reserved_passes_and_what_is_spent_does_not(start: Callable[..., LiveGateway], upstream: UpstreamServer, fallback: UpstreamServer) -> None:
+    """While one request holds the rest of a budget the next is told to come again in a second; an image can be as long as the model's context."""
+    release = threading.Event()
+
+    async def held(wire: Wire) -> None:
+        while not release.is_set():
+            await asyncio.sleep(0.01)
+        await wire.json(completion())
+
+    upstream.script(held)
+    gateway = start(two_providers(upstream, fallback, budget={"usd_per_day": "0.1"}))
+    image = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://h/x.png"}}]}]
+    limits = gateway.app.gateway.limits
+    account = limits.account(limits.budgets.routes["r"][0])
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(chat, gateway.url, messages=image, service_tier="priority")
+        until(lambda: account.purse.reserved()[1] >= 3 * 131_072 * 1_000)
+        refused = chat(gateway.url)
+        release.set()
+        assert first.result().status_code == 200
+    assert (refused.status_code, refused.json()["error"]["code"], refused.headers["retry-after"]) == (429, "rate_limit_exceeded", "1")
+    assert chat(gateway.url).status_code == 200
+    gateway.call(lambda: limits.raise_to(account.budget, 100_000_000, time.time()))
+    spent = chat(gateway.url)
+    assert spent.json()["error"]["code"] == "insufficient_quota"
+    assert "route 'r' for this day ($0.1) is spent" in spent.json()["error"]["message"]
+
+
+def test_an_engine_goes_on_when_the_dollars_are_gone(start: Callable[..., LiveGateway], upstream: UpstreamServer, fallback: UpstreamServer) -> None:
+    """It costs none: the quota is gone only for as long as no engine is there."""
+    body = two_providers(upstream, fallback, budget={"usd_per_day": 0})
+    body["engines"] = {"local": {"urls": [fallback.url]}}
+    body["routes"]["r"]["candidates"] = [{"provider": "one", "model": "m"}, {"engine": "local"}]
+    gateway = start(body)
+    assert chat(gateway.url).json()["error"]["code"] == "insufficient_quota"
+    with writing(gateway.database) as conn:
+        replica_table.put(conn, ReplicaView("local", 0, fallback.url, "ready", True, 0, "", model="local", max_model_len=4096), 1.0)
+    gateway.run(gateway.app.gateway.fleet.refresh(force=True))
+    answered = chat(gateway.url)
+    assert (answered.status_code, answered.headers["x-breakeven-backend"]) == (200, "local")
+    assert not upstream.seen
 
 
 def test_a_tags_budget_counts_whoever_sends_it(start: Callable[..., LiveGateway], upstream: UpstreamServer, fallback: UpstreamServer) -> None:

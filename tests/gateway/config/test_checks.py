@@ -24,6 +24,11 @@ KEY = {"OPENAI_API_KEY": "k"}
         ("server: {admin_port: 8080}", "server.admin_port", "is the same as server.port"),
         ("budgets: {tags: [{tag: a=b, usd_per_day: 1}, {tag: a=b, usd_per_month: 1}]}", "budgets.tags[1]", "put both limits into one entry"),
         ("budgets: {tags: [{tag: a=b}]}", "budgets.tags[0]", "sets no limit"),
+        ("budgets: {tags: [{tag: team, usd_per_day: 1}]}", "budgets.tags[0].tag", "such as team=search"),
+        ("budgets: {tags: [x]}", "budgets.tags[0]", "must be a mapping"),
+        ("alerts: {webhook: 'ftp://h'}", "alerts.webhook", "http:// or https://"),
+        ("alerts: {webhook: 'http://h:x/'}", "alerts.webhook", "must be a URL"),
+        ("alerts: {webhook: 'http://h/', at: [0]}", "alerts.at", "each above 0"),
         ("alerts: {webhook: 'http://h/x', secret: 'whsec_%%'}", "alerts.secret", "in base64"),
         ("server: {default_provider: azur}\nproviders: {azure: {}}", "server.default_provider", "did you mean 'azure'?"),
         ("server: {default_provider: x}\nproviders: {}", "server.default_provider", "there is no providers: section"),
@@ -73,6 +78,7 @@ def test_what_is_refused(problems: Problems, text: str, key: str, part: str) -> 
         ("providers: {p: {base_url: 'http://h/v1', api_key: k}}", "providers.p.base_url", "unencrypted"),
         ("providers: {a: {models: [m, n]}, b: {models: [x, m]}}", "providers.b.models[1]", "ask for b/m"),
         ("adapters: {import_roots: [., none]}", "adapters.import_roots[1]", "no directory 'none'"),
+        ("alerts: {at: [1]}", "alerts", "nobody is told"),
     ],
 )
 def test_what_is_doubtful(loaded: Load, text: str, key: str, part: str) -> None:
