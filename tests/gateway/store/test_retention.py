@@ -7,9 +7,10 @@ from typing import Any
 
 from sqlalchemy import Engine, func, select
 
-from gateway.store import captures, decisions, exchanges, shape
+from gateway.store import captures, costs, decisions, exchanges, latencies, shape
 from gateway.store.captures import Capture
 from gateway.store.exchanges import Filter
+from gateway.store.period import ALWAYS, Period
 from gateway.store.records import DecisionText
 from gateway.store.retention import Swept, sweep
 from gateway.store.tables import attempts
@@ -42,3 +43,21 @@ def test_ledger_rows_go_with_all_that_hangs_on_them(sqlite: Engine, exchange: Ma
     with reading(sqlite) as conn:
         assert [e.exchange.id for e in exchanges.page(conn, Filter()).entries] == ["r1", "r2", "r3", "r4"]
         assert conn.execute(select(func.count()).select_from(attempts)).scalar() == 4
+
+
+def test_sums_outlive_their_rows(sqlite: Engine, exchange: Make) -> None:
+    """Before rows go their hours and days are rolled up: reports of all time say the same afterwards, in half a day's resolution too."""
+    now = 100 * DAY + 5000
+    with writing(sqlite) as conn:
+        exchanges.insert(conn, [exchange(f"r{n}", time=90 * DAY + n * 5000.0) for n in range(150)])
+        before = [
+            costs.report(conn, groups, period) for groups in ([], ["day", "route"], ["hour"], ["tag"]) for period in (ALWAYS, Period(91.5 * DAY, 98.5 * DAY))
+        ]
+        latency = latencies.by(conn, ["backend"], ALWAYS)
+    assert sweep(sqlite, now, {}, ledger_days=3).exchanges == 121
+    with reading(sqlite) as conn:
+        after = [
+            costs.report(conn, groups, period) for groups in ([], ["day", "route"], ["hour"], ["tag"]) for period in (ALWAYS, Period(91.5 * DAY, 98.5 * DAY))
+        ]
+        assert after == before
+        assert latencies.by(conn, ["backend"], ALWAYS) == latency

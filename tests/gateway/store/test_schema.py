@@ -108,3 +108,34 @@ def test_a_changed_table_becomes_a_migration(tmp_path: Path, monkeypatch: pytest
     assert f"down_revision = {HEAD!r}" in written
     assert "op.create" not in written
     assert "op.drop" not in written
+
+
+def test_an_old_ledger_is_marked_to_be_rolled_up(tmp_path: Path) -> None:
+    """Rows from before there were roll-ups: every minute, hour and day of theirs is marked, and fallbacks are counted from the attempts."""
+    from alembic import command
+
+    engine = connect("sqlite:///b.db", tmp_path)
+    with writing(engine) as conn:
+        command.upgrade(schema._alembic(conn), "0005")
+        for name, minute in (("a", 1500), ("b", 1501), ("c", 3000)):
+            conn.execute(
+                text(
+                    "INSERT INTO exchanges (id, time, minute, endpoint, tags, status, outcome, usage_state, cost_state, sandbox, prompt_bytes)"
+                    " VALUES (:id, :time, :minute, 'chat', '{}', 200, 'ok', 'unknown', 'unknown', 0, 0)"
+                ),
+                {"id": name, "time": minute * 60.0, "minute": minute},
+            )
+        for name, position, error in (("a", 0, "upstream_cut"), ("a", 1, None), ("b", 0, "hedge_lost"), ("b", 1, None), ("c", 0, "upstream_cut")):
+            conn.execute(
+                text(
+                    "INSERT INTO attempts (exchange_id, position, backend, owner, kind, error, started, ended, total_ms, usage_state, cost_state)"
+                    " VALUES (:id, :position, 'o/m', 'o', 'hosted', :error, 1, 1, 1, 'unknown', 'unknown')"
+                ),
+                {"id": name, "position": position, "error": error},
+            )
+    assert upgrade(engine)
+    with reading(engine) as conn:
+        assert dict(conn.execute(text("SELECT id, failed_attempts FROM exchanges")).all()) == {"a": 1, "b": 0, "c": 0}  # type: ignore[arg-type]
+        marks = conn.execute(text("SELECT step, start FROM rollup_dirty ORDER BY step, start")).all()
+    assert [tuple(mark) for mark in marks] == [(1, 1500), (1, 1501), (1, 3000), (60, 1500), (60, 3000), (1440, 1440), (1440, 2880)]
+    engine.dispose()
