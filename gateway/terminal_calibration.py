@@ -44,11 +44,16 @@ def _sentence(one: Mapping[str, Any]) -> str:
         return f"{costs}: local is never cheaper"
     if one["verdict"] == "never":
         return f"{costs}: local is never cheaper, at full use it costs {share:.1f} times as much"
-    return f"{costs}: local is cheaper from {one['break_even_utilisation']:.1%} utilisation on, at full use it costs {share:.1%} of that"
+    return f"{costs}: local is cheaper from {_percent(share)} utilisation on, at full use it costs {_percent(share)} of that"
 
 
 def _source(word: str) -> str:
     return {"ledger": "as in the ledger", "given": "as given", "assumed": "assumed: the engine had no traffic"}[word]
+
+
+def _percent(share: float) -> str:
+    """To three digits, however small."""
+    return f"{100 * share:.3g} %"
 
 
 def _short(usd: str) -> str:
