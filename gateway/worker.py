@@ -12,7 +12,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -20,6 +20,7 @@ import uvicorn
 import uvloop
 from typing_extensions import override
 
+from gateway.accept import Acceptor
 from gateway.app import App, Options, apply, create_app
 from gateway.batches.lane import Lane
 from gateway.config.models import Config
@@ -62,6 +63,7 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._ready = ready
         self._linger_s = linger_s
+        self._acceptors: list[Acceptor] = []
 
     @override
     @contextlib.contextmanager
@@ -72,7 +74,12 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
+            self._acceptors = [Acceptor(each, self._connection) for each in sockets or ()]
             os.write(self._ready, b"+")
+
+    def _connection(self) -> asyncio.Protocol:
+        make = cast("Callable[..., asyncio.Protocol]", self.config.http_protocol_class)
+        return make(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
 
     @override
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -86,6 +93,8 @@ class _Server(uvicorn.Server):
                     await asyncio.sleep(0.01)
         except TimeoutError:
             log.warning("connections that nobody took in time are closed")
+        for acceptor in self._acceptors:
+            acceptor.close()
         await super().shutdown(sockets)
 
     async def _last_requests(self) -> None:
