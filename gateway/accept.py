@@ -11,8 +11,8 @@ import errno
 import socket
 from collections.abc import Callable
 
-# A turn's worth: enough for any rush, too few to keep those waiting who are in.
-_AT_ONCE = 64
+# A turn's worth: enough for any rush, too few to keep those waiting who are in, or to leave nothing of it to the other workers.
+_AT_ONCE = 16
 # Until then somebody may have let go of a descriptor.
 _FULL_S = 0.2
 _FULL = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
