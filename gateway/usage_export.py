@@ -142,7 +142,7 @@ class _Reader:
         model = result.get("model")
         if not isinstance(model, str) or not model:
             self.found.append(((*loc, "model"), "must name the model: ask for the usage with group_by=model"))
-            return
+            model = ""  # its numbers are looked at all the same
         embedding = result["object"] == "organization.usage.embeddings.result"
         requests = self._count(loc, result, "num_model_requests")
         billed = self.export.usage.setdefault((day, model), Billed())

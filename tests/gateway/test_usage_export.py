@@ -79,7 +79,7 @@ def test_every_problem_is_said_with_its_line() -> None:
     """Wrong numbers, no model, other currencies, buckets across days, unknown objects: all at once, each where it stands."""
     wrong = [
         used("m", -1, 10, 2),
-        used(None, 1, 1, 1),
+        used(None, -2, 1, 1),
         used("m", 1, True, 1.5),
         cost("lots", "m, input"),
         cost(1, "m, input", "eur"),
@@ -95,6 +95,7 @@ def test_every_problem_is_said_with_its_line() -> None:
     assert [key for key, _ in found] == [
         "data[0].results[0].num_model_requests",
         "data[0].results[1].model",
+        "data[0].results[1].num_model_requests",
         "data[0].results[2].input_tokens",
         "data[0].results[2].output_tokens",
         "data[0].results[3].amount.value",
@@ -109,7 +110,7 @@ def test_every_problem_is_said_with_its_line() -> None:
         "data[4]",
     ]
     assert '"num_model_requests": -1' in lines[(found[0][1] or 0) - 1]
-    assert "eur" in lines[(found[5][1] or 0) - 1]
+    assert "eur" in lines[(found[6][1] or 0) - 1]
     assert all(problem.file == "usage.json" and problem.message for problem in refused.value.problems)
 
 
