@@ -89,8 +89,8 @@ def _marked(conn: Connection, step: int, first: int, end: int, kept: int) -> lis
 
 
 def _thin(conn: Connection, left: Sequence[Span]) -> list[Span]:
-    if not left:
-        return []
     start = rollup_thin.c.start
-    query = select(start).where(start > left[0][0] - HOUR, start < left[-1][1])
-    return spans.joined(spans.of_units(conn.execute(query).scalars(), HOUR), _MOST_RANGES)
+    # Not all between the first and the last: the two edges of a period may be a year apart.
+    parts = spans.joined(left, _MOST_RANGES)
+    found = [each for first, end in parts for each in conn.execute(select(start).where(start > first - HOUR, start < end)).scalars()]
+    return spans.joined(spans.of_units(found, HOUR), _MOST_RANGES)

@@ -15,7 +15,7 @@ import math
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Row, and_, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, and_, delete, exists, func, insert, or_, select, update
 
 from gateway.store import bulk, calls, curves, engine_work, exchanges
 from gateway.store.calls import LONGEST_S, Ran, minutes_of
@@ -134,9 +134,11 @@ def bill(conn: Connection, period: Period) -> Bill:
             func.sum(engine_minutes.c.allocated_nanousd), func.sum(engine_minutes.c.idle_nanousd), func.count(), func.sum(engine_minutes.c.foreign_nanousd)
         ).where(*period.minutes(engine_minutes.c.minute))
     ).one()
-    engines = conn.execute(
-        select(func.count()).select_from(select(gpu_minutes.c.engine, gpu_minutes.c.minute).where(*inside).distinct().subquery())
-    ).scalar_one()
+    # Each minute of an engine once, by its lowest replica: a DISTINCT over a year takes ten times as long.
+    lower = gpu_minutes.alias()
+    same = and_(lower.c.minute == gpu_minutes.c.minute, lower.c.engine == gpu_minutes.c.engine, lower.c.replica < gpu_minutes.c.replica)
+    lowest = or_(gpu_minutes.c.replica == 0, ~exists().where(same))
+    engines = conn.execute(select(func.count()).select_from(gpu_minutes).where(*inside, lowest)).scalar_one()
     priced = total[2] > 0 or total[1] == 0
     return Bill(
         bill_nanousd=int(total[0] or 0) if priced else None,

@@ -73,7 +73,8 @@ class Traffic:
         chance = random.Random(f"{self.seed}/{number}")
         with httpx.Client(timeout=30, trust_env=False) as http:
             while not self.stop.is_set():
-                if chance.random() < 0.3:
+                # One at a time: requests that reach nobody must not pile faults up.
+                if chance.random() < 0.3 and not sandbox.app.faults.armed(time.time()):
                     sandbox.app.faults.arm(Armed(Fault(chance.choice(_FAULTS), after=2)))
                 try:
                     self._ask(http, chance)
