@@ -136,7 +136,7 @@ def _alert(kind: str, budget: Budget, share: float, spent: int, ahead: Forecast 
     whose = f"The hosted budget of {budget.scope} {budget.name} for this {budget.period}"
     gone_at = None if ahead is None or ahead.exhausted_at is None else rfc3339(ahead.exhausted_at)
     if kind == "threshold":
-        said = f"{whose} is {share:.0%} spent: ${usd(spent)} of ${usd(budget.nanousd)}."
+        said = f"{whose} has passed {share:.0%}: ${usd(spent)} of ${usd(budget.nanousd)} are spent."
     else:
         said = f"{whose} (${usd(budget.nanousd)}) will be spent at {gone_at} at the rate of the last hours."
     since = quotas.since(budget.period, now)

@@ -16,7 +16,6 @@ from pathlib import Path
 
 from router.errors import LimitError
 
-FILE = "limits"
 _WORD = 8
 _HEAD = 2  # words: rows in use, columns
 _NAME = 2
@@ -28,7 +27,7 @@ _LEASE = 20
 
 
 class Pool:
-    """One per process. `make` the file once, before any process opens it; without a path it is this process's own."""
+    """One per process. `make` the file once, before the fork; without a path it is this process's own."""
 
     def __init__(self, path: Path | None = None, workers: int = 1, me: int = 0) -> None:
         """Open it as worker `me` of `workers`, and take back what an earlier process in this place left reserved. OSError where it cannot be mapped."""
@@ -214,12 +213,17 @@ class PurseRow:
             self.spend(since, nanousd - self.spent(since))
 
 
-def make(path: Path, workers: int) -> None:
-    """A fresh file for so many workers, in place of any other: what was spent is in the ledger. OSError where it cannot be written."""
-    path.unlink(missing_ok=True)  # who still has the old one keeps it to itself
-    with path.open("xb") as file:
-        path.chmod(0o600)
-        file.truncate(_size(workers))
+def make(workers: int) -> int:
+    """A fresh file for so many workers, as a descriptor that children inherit: in memory, so that no disk is waited for or can be full. It goes with the last
+    of them; what was spent is in the ledger."""
+    file = os.memfd_create("breakeven-limits")
+    os.ftruncate(file, _size(workers))
+    return file
+
+
+def path_of(file: int) -> Path:
+    """Where this process and its children can open it: each for itself, for a lock belongs to who opened it."""
+    return Path(f"/proc/self/fd/{file}")
 
 
 def _size(workers: int) -> int:

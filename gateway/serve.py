@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Literal
 
+from gateway import pool
 from gateway.batches import door
 from gateway.config.models import Config
 from gateway.listen import allow_open_files, let_in_again, listen
@@ -88,6 +89,7 @@ class _Arbiter:
     ready: int = 0
     failed: int = 0
     hurry_until: float = 0.0
+    limits: int = -1
     _pid: int = 0
     _wake: tuple[int, int] = (-1, -1)
     _announce: tuple[int, int] = (-1, -1)
@@ -97,6 +99,7 @@ class _Arbiter:
         self._wake, self._announce = _pipe(), _pipe()
         old = {number: signal.signal(number, _noted) for number in _SIGNALS}
         signal.set_wakeup_fd(self._wake[1], warn_on_full_buffer=False)
+        self.limits = pool.make(self.config.server.workers)
         self.children = [_Child("worker", index) for index in range(self.config.server.workers)] + [_Child("controller", 0)]
         try:
             gc.freeze()  # what is shared with the children stays shared: the collector does not touch it
@@ -108,7 +111,7 @@ class _Arbiter:
             signal.set_wakeup_fd(-1)
             for number, handler in old.items():
                 signal.signal(number, handler)
-            for descriptor in (*self._wake, *self._announce):
+            for descriptor in (*self._wake, *self._announce, self.limits):
                 os.close(descriptor)
             gc.unfreeze()
         if self.failed:
@@ -165,7 +168,7 @@ class _Arbiter:
             return done if isinstance(done, int) else 0
         from gateway import worker
 
-        place = worker.Place(child.index, self._announce[1], self._pid, max(1.0, self.drain_s - 2.0), self.lane, self.environ)
+        place = worker.Place(child.index, self._announce[1], self._pid, max(1.0, self.drain_s - 2.0), self.lane, self.limits, self.environ)
         worker.run(self.config, self.sockets, place)
         return 0
 
@@ -272,7 +275,7 @@ class _Arbiter:
 
 def _prepare(config: Config) -> None:
     """What all processes share: the directories, the database's shape, the place where workers add up their metrics."""
-    from gateway import metric_files, pool
+    from gateway import metric_files
     from gateway.store import ingest
     from gateway.store.schema import upgrade
     from serving.database import connect
@@ -281,7 +284,6 @@ def _prepare(config: Config) -> None:
     try:
         directory.mkdir(parents=True, exist_ok=True)
         metric_files.empty(directory / "metrics")
-        pool.make(directory / pool.FILE, config.server.workers)
     except OSError as error:
         raise ConfigError(f"server.data_dir: {directory} cannot be written ({error.strerror}); name another directory or change its permissions") from error
     database = connect(config.database, config.source.parent)

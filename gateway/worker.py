@@ -27,8 +27,7 @@ from gateway.config.models import Config
 from gateway.http_edge import Bounds, Edge
 from gateway.http_server import protocol
 from gateway.listen import let_nobody_in, not_accepted
-from gateway.pool import FILE as POOL
-from gateway.pool import Pool
+from gateway.pool import Pool, path_of
 from gateway.reload import reread
 from gateway.scrape import worker_name
 from router.errors import ConfigError
@@ -46,13 +45,14 @@ _ACCEPT_S = 1.0
 @dataclass(frozen=True, slots=True)
 class Place:
     """Which worker this is. `ready` is a descriptor that gets one byte when requests are answered, `drain_s` how long the last ones may take, `lane`
-    where lines of batches come in."""
+    where lines of batches come in, `limits` the descriptor of the numbers behind limits (pool.py)."""
 
     index: int
     ready: int
     arbiter: int
     drain_s: float
     lane: socket.socket
+    limits: int
     environ: Mapping[str, str] = field(repr=False)
 
 
@@ -115,7 +115,7 @@ def run(config: Config, sockets: Sequence[socket.socket], place: Place) -> None:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             options = Options(
                 worker=worker_name(place.index),
-                source=Pool(config.server.data_dir / POOL, config.server.workers, place.index),
+                source=Pool(path_of(place.limits), config.server.workers, place.index),
                 leads=place.index == 0,
                 environ=place.environ,
                 on_reload=lambda: os.kill(place.arbiter, signal.SIGHUP),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -36,17 +37,23 @@ sys.stdin.readline()
 
 
 @pytest.fixture
-def shared(tmp_path: Path) -> Callable[[int], Pool]:
-    """Opens a pool of three workers."""
-    path = tmp_path / pool.FILE
-    pool.make(path, 3)
+def path() -> Iterator[Path]:
+    """The file of a pool of three workers, as other processes find it."""
+    file = pool.make(3)
+    yield Path(f"/proc/{os.getpid()}/fd/{file}")
+    os.close(file)
+
+
+@pytest.fixture
+def shared(path: Path) -> Callable[[int], Pool]:
+    """Opens that pool."""
     return lambda me: Pool(path, 3, me)
 
 
-def test_nothing_is_lost_between_processes(tmp_path: Path, shared: Callable[[int], Pool]) -> None:
+def test_nothing_is_lost_between_processes(path: Path, shared: Callable[[int], Pool]) -> None:
     """Two processes add at once; afterwards all is there. One that is killed leaves what it had reserved, until its successor takes it back."""
     mine = shared(2)
-    command = [sys.executable, "-c", ADDING, str(tmp_path / pool.FILE)]
+    command = [sys.executable, "-c", ADDING, str(path)]
     processes = [subprocess.Popen([*command, str(me), "20000"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for me in range(2)]
     with patience(*processes):
         assert [read_line(process) for process in processes] == ["ready\n"] * 2
