@@ -80,7 +80,7 @@ def sums(conn: Connection, groups: Groups, period: Period) -> dict[tuple[Any, ..
     queries += [(plain, {"first": _or(part.since, -_FAR), "end": _or(part.until, _FAR)}) for part in parts.rows]
     for query, values in queries:
         for row in conn.execute(query, values):
-            group, amounts = key(row[:wide]), measures.whole(row[wide:])
+            group, amounts = key(row[:wide]), measures.whole(row[wide:], conn.dialect.name)
             if amounts[0]:
                 found[group] = measures.added(found[group], amounts) if group in found else amounts
     return found

@@ -53,9 +53,9 @@ def added(one: Iterable[Any], other: Iterable[Any]) -> Amounts:
     return [b if a is None else a if b is None else a + b for a, b in zip(one, other, strict=True)]
 
 
-def whole(values: Sequence[Any]) -> Amounts:
+def whole(values: Sequence[Any], dialect: str) -> Amounts:
     """As integers: Postgres sums big integers as decimals."""
-    return [None if value is None else int(value) for value in values]
+    return list(values) if dialect == "sqlite" else [None if value is None else int(value) for value in values]
 
 
 def tagged(dialect: str) -> tuple[FromClause, ColumnElement[Any]]:
