@@ -27,6 +27,8 @@ SUSPECT_S = 2.0
 _MOST_NAMES = 2000
 # A ratio that an earlier process learnt outweighs the prior of a few hundred tokens, and is soon outweighed by what this one sees.
 _PRESET_TOKENS = 10_000
+# What an earlier process saw was many answers: it counts as evidence from the start, and is soon outweighed.
+_PRESET_ANSWERS = 16.0
 
 
 @quick
@@ -310,7 +312,7 @@ class Board:
             state.ttft, state.tpot = state.ttft.observe(ttft_ms, now), state.tpot.observe(tpot_ms, now)
             state.usual_ttft, state.usual_tpot = ttft_ms, tpot_ms
         if total_ms is not None and state.total.value is None:
-            state.total = state.total.observe(total_ms, now)
+            state.total = Mean(total_ms, _PRESET_ANSWERS, now)
 
     def preset_route(self, route: str, backend: str, output_tokens: float | None, bytes_per_token: float | None, now: float) -> None:
         """As `preset`, for what is learnt per route."""

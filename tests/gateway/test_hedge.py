@@ -338,7 +338,8 @@ def with_engine(first: UpstreamServer, replica: UpstreamServer, start: Callable[
         replica_table.put(conn, ReplicaView("local", 0, replica.url, "ready", True, 0, "", model="local", max_model_len=4096), 1.0)
     gateway.run(gateway.app.gateway.fleet.refresh(force=True))
     board = gateway.app.gateway.fleet.board
-    gateway.call(lambda: (board.preset("one/m", 10.0, 1.0, 20.0, 1.0), board.preset("local", 60_000.0, 1.0, 60_000.0, 1.0)))
+    now = time.time()
+    gateway.call(lambda: (board.preset("one/m", 10.0, 1.0, 20.0, now), board.preset("local", 60_000.0, 1.0, 60_000.0, now)))
     return gateway
 
 
