@@ -175,7 +175,7 @@ keys = Table(
     Column("previous_until", Double),
 )
 
-# Written by gateway/store/alerts.py. Each is decided once: by `kind`, whose budget, which period (its first instant) and how much of it. `body` is what is sent.
+# Written by gateway/store/alerts.py. Each is decided once: by `kind`, whose budget, which period (its first instant) and how much. `body` is what is sent.
 alerts = Table(
     "alerts",
     metadata,
