@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import secrets
 
 from gateway import admit, hedge, http_errors
 from gateway.answer import head
@@ -18,6 +17,7 @@ from gateway.budget import refusal, reserve
 from gateway.call import Call
 from gateway.context import Gateway
 from gateway.guard import Guard
+from gateway.ids import new_id
 from gateway.relay import send_stream, send_whole
 from gateway.run import Run
 from gateway.wire import Endpoint
@@ -67,7 +67,7 @@ async def _answer(run: Run, guard: Guard, request: Request) -> None:
 def _decide(run: Run) -> None:
     """Choose, and reserve the dollars of the choice; where they are not there any more, choose again without hosted candidates."""
     gateway, now, seed = run.gateway, run.gateway.clock(), random.getrandbits(62)
-    decision_id = f"dec_{secrets.token_hex(12)}"
+    decision_id = new_id("dec", now, 6)
     left = not run.hold.accounts or gateway.limits.hosted_left(run.hold, now)
     run.decision = gateway.fleet.decide(run.plan, run.features, now, seed, decision_id, hosted_left=left)
     chosen = run.decision.chosen
