@@ -118,11 +118,9 @@ def key_created(found: Mapping[str, Any]) -> None:
 
 def keys(found: Mapping[str, Any]) -> None:
     """The keys there are."""
-    rows(
-        found["data"],
-        ("id", "name", "prefix", "routes", "models", "endpoints", "rpm", "tpm", "concurrency", "per_day_usd", "per_month_usd", "expires_at", "last_used_at", "revoked_at"),
-        "no keys yet: breakeven keys create NAME",
-    )
+    scope = ("id", "name", "prefix", "routes", "models", "endpoints")
+    limits = ("rpm", "tpm", "concurrency", "per_day_usd", "per_month_usd")
+    rows(found["data"], (*scope, *limits, "expires_at", "last_used_at", "revoked_at"), "no keys yet: breakeven keys create NAME")
 
 
 def decision(found: Mapping[str, Any]) -> None:
