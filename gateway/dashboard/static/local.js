@@ -17,10 +17,9 @@ export function build(root, page) {
   return { draw: (data) => draw(slots, charts, data, page) };
 }
 
-export async function load(state, period) {
-  const [costs, { engines }] = await Promise.all([get("/admin/engines/costs", { step: period.group, ...bounds(period) }), get("/admin/status")]);
-  const curves = new Map(await Promise.all(engines.map(async (engine) => [engine, await get(`/admin/engines/${encodeURIComponent(engine)}/curve`)])));
-  return { costs, curves };
+export async function load(state, period, { status }) {
+  const [costs, ...curves] = await Promise.all([get("/admin/engines/costs", { step: period.group, ...bounds(period) }), ...status.engines.map((engine) => get(`/admin/engines/${encodeURIComponent(engine)}/curve`))]);
+  return { costs, curves: new Map(status.engines.map((engine, at) => [engine, curves[at]])) };
 }
 
 const total = (rows, field) => rows.reduce((sum, row) => (row[field] === null || row[field] === undefined ? sum : (sum ?? 0) + row[field]), null);
@@ -73,7 +72,7 @@ function drawCurve(slots, charts, rows, data) {
   const measured = rows.map((row) => ({ x: row.utilisation, y: row.whole_cost_per_m_nanousd })).filter((point) => point.x !== null && point.y);
   const lines = [...data.curves].flatMap(([engine, known], at) => {
     const points = known.cost_by_utilisation.map((step) => [step.utilisation, step.cost_per_m_nanousd]).filter(([x, y]) => x > 0 && y !== null);
-    return points.length ? [{ points, tone: at ? "tone-local-3" : "tone-local", label: engine }] : [];
+    return points.length ? [{ points, drawn: between(points), tone: at ? "tone-local-3" : "tone-local", label: engine }] : [];
   });
   const hosted = beside(data);
   slots.curve.hidden = !lines.length;
@@ -85,10 +84,18 @@ function drawCurve(slots, charts, rows, data) {
   for (const one of hosted) if (one.break_even_utilisation !== null) rules.push({ x: one.break_even_utilisation, text: `even at ${percent(one.break_even_utilisation, 1)}`, tone: "local" });
   const columns = [{ head: "Utilisation", cell: ([x]) => percent(x) }, { head: "A million tokens", number: true, cell: ([, y]) => usd(y) }];
   charts.curve.show({
-    title: "Cost of a million tokens against utilisation", lines, rules, dots: measured.slice(-400).map((point) => ({ ...point, tone: "tone-1", text: `${percent(point.x, 1)} utilised: ${usd(point.y)} a million tokens` })),
+    title: "Cost of a million tokens against utilisation", lines: lines.map((line) => ({ ...line, points: line.drawn.filter((point) => point[1] <= cap) })), rules, dots: measured.slice(-400).map((point) => ({ ...point, tone: "tone-1", text: `${percent(point.x, 1)} utilised: ${usd(point.y)} a million tokens` })),
     x: { min: 0, max: 1, marks: [0, 0.2, 0.4, 0.6, 0.8, 1].map((at) => ({ at, text: percent(at) })), label: "utilisation: of what the engine can do, it did" }, y: { max: 0, cap, write: usd },
     legend: [[h("span", { class: "swatch line tone-local" }), "as calibrated"], ...(measured.length ? [[h("span", { class: "swatch round tone-1" }), "as it was, a point for each step"]] : []), ...(rules.length ? [[h("span", { class: "swatch dashed" }), "hosted, for the same mix of tokens"]] : [])],
     table: table("Cost of a million tokens against utilisation", columns, lines[0].points, { class: "plain" }),
+  });
+}
+
+/** The curve between its steps: utilisation times cost is what an hour's tokens cost, which changes evenly. */
+function between(points) {
+  return points.flatMap(([x, y], at) => {
+    const next = points[at + 1];
+    return next ? [0, 0.25, 0.5, 0.75].map((part) => { const u = x + (next[0] - x) * part; return [u, (x * y * (1 - part) + next[0] * next[1] * part) / u]; }) : [[x, y]];
   });
 }
 

@@ -53,8 +53,8 @@ async function load() {
   const period = state.range === "custom" ? between(state.since, state.until, now) : span(state.range === "auto" ? fitting(first, now) : state.range, now);
   lastPeriod = period;
   const mine = state;
-  const view = first === null && mine.view === "overview" ? {} : await modules[mine.view].load(mine, period);
   const base = { state: mine, status, now, first, period, routes: routeList.data, adapters: known.data };
+  const view = first === null && mine.view === "overview" ? {} : await modules[mine.view].load(mine, period, base);
   return { ...base, ...view, colours: colours(base, view) };
 }
 
@@ -95,6 +95,7 @@ function foot({ status, steps }) {
   const notes = [
     `Breakeven ${status.version}, up since ${dayYearOf(epoch(status.started))}`,
     `prices: ${status.prices}`,
+    `times in ${Intl.DateTimeFormat().resolvedOptions().timeZone}`,
     steps?.unpriced_requests ? `${steps.unpriced_requests.toLocaleString("en-US")} requests of unknown cost are in no sum` : null,
     steps?.interrupted_requests ? `${steps.interrupted_requests.toLocaleString("en-US")} interrupted` : null,
   ];

@@ -42,7 +42,7 @@ function draw(slots, bars, data, page, order) {
   const groups = [...by(rows, group)].map(([name, some]) => ({ ...sum(some), name }));
   fill(slots.controls, segmented("group", "Group by", GROUPS, group, (value) => page.change({ group: value === "route" ? "" : value })),
     segmented("metric", "What the bars show", METRICS, metric, (value) => page.change({ metric: value })),
-    h("button", { type: "button", class: "button", "data-focus": "csv", onclick: () => download("/admin/costs", { group_by: group, ...bounds(period) }, `costs-by-${group}.csv`).catch((error) => page.problem(error.message)) }, "CSV"));
+    h("button", { type: "button", class: "button", "data-focus": "csv", onclick: () => download("/admin/costs", { group_by: group, ...bounds(period) }, `costs-by-${group}.csv`).catch((error) => page.problem(error.message)) }, h("span", { class: "visually-hidden" }, "Download this table as "), "CSV"));
   slots.bars.hidden = !groups.length;
   slots.table.closest("section").hidden = !groups.length && group !== "route";
   fill(slots.empty, groups.length ? null : nothing("No requests in this time range.", group === "tag" ? "Requests carry tags in the header x-breakeven-tags." : page.firstSeen(data)));

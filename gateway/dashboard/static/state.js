@@ -3,13 +3,13 @@
 import { RANGES } from "./period.js";
 
 export const VIEWS = ["overview", "routes", "latency", "local", "budgets", "adapters", "exchanges"];
-export const GROUPS = { route: "route", backend: "backend", key: "key", tag: "tag", adapter: "adapter" };
-const FILTERS = ["route", "backend", "key", "tag", "outcome"];
+const GROUPS = ["route", "backend", "key", "tag", "adapter"];
+const FILTERS = ["route", "backend", "key"];
 const METRICS = ["cost", "saved", "per1k", "requests", "failed", "fallback", "local", "tokens"];
 const one = (value, allowed, otherwise) => (allowed.includes(value) ? value : otherwise);
 const instant = (text) => { const time = Date.parse(text ?? ""); return Number.isNaN(time) ? null : time / 1000; };
 
-/** {view, range, since, until, group, metric, route, backend, key, tag, outcome, live}. `range` is "auto" until someone chooses. */
+/** {view, range, since, until, group, metric, route, backend, key, live}. `range` is "auto" until someone chooses. */
 export function read(search = location.search) {
   const query = new URLSearchParams(search);
   const [since, until] = [instant(query.get("since")), instant(query.get("until"))];
@@ -19,7 +19,7 @@ export function read(search = location.search) {
     range: own ? "custom" : one(query.get("range"), Object.keys(RANGES), "auto"),
     since: own ? since : null,
     until: own ? until : null,
-    group: one(query.get("group"), Object.keys(GROUPS), ""),
+    group: one(query.get("group"), GROUPS, ""),
     metric: one(query.get("metric"), METRICS, "cost"),
     live: query.get("refresh") !== "off",
     ...Object.fromEntries(FILTERS.map((name) => [name, query.get(name) ?? ""])),
@@ -43,4 +43,4 @@ export function href(state) {
 }
 
 /** The state with another view: filters that only the exchanges have are dropped. */
-export const at = (state, view, more = {}) => ({ ...state, view, backend: "", key: "", tag: "", outcome: "", ...more });
+export const at = (state, view, more = {}) => ({ ...state, view, backend: "", key: "", ...more });
