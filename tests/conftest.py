@@ -1,12 +1,17 @@
-"""What tests of all rooms share: one real vLLM engine."""
+"""What tests of all rooms share: one real vLLM engine, and patience."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests.engines import RealEngine
+
+# A busy machine stops an example for longer than any deadline; a test that never ends is ended by pytest-timeout.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session")
