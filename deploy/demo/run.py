@@ -19,7 +19,7 @@ from deploy.demo import summary, tickets
 from deploy.demo.stage import Stage, StageError
 from deploy.demo.traffic import Tally, send
 
-BEFORE, AFTER, SUITE = 2000, 500, 400
+BEFORE, AFTER, SUITE = 2200, 400, 400
 SEEDS = {"before": 11, "after": 23, "suite": 37}
 # The first half has a hosted provider to itself; in the second the clients share two cores with an engine.
 CLIENTS_BEFORE, CLIENTS_AFTER = 24, 6
