@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -12,6 +13,9 @@ from tests.engines import RealEngine
 # A busy machine stops an example for longer than any deadline; a test that never ends is ended by pytest-timeout.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
+# A shell that starts this in the background has Ctrl-C ignored, and so would every process that a test starts and then interrupts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

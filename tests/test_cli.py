@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-import breakeven
-
-Run = Callable[..., tuple[int, Any, str]]
+from tests.commands import Run, runner
 
 GOOD = """\
 providers:
@@ -39,22 +35,9 @@ routes:
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs `breakeven WORDS` in a directory with a good configuration: exit code, stdout (parsed with --json), stderr."""
+    """Runs `breakeven WORDS` in a directory with a good configuration."""
     (tmp_path / "breakeven.yaml").write_text(GOOD)
-    monkeypatch.chdir(tmp_path)
-    for name in ("BREAKEVEN_CONFIG", "BREAKEVEN_URL", "BREAKEVEN_ADMIN_KEY"):
-        monkeypatch.delenv(name, raising=False)
-
-    def command(*words: str) -> tuple[int, Any, str]:
-        monkeypatch.setattr("sys.argv", ["breakeven", *words])
-        with pytest.raises(SystemExit) as ended:
-            breakeven.main()
-        out, err = capsys.readouterr()
-        code = ended.value.code
-        assert isinstance(code, int)
-        return code, json.loads(out) if "--json" in words else out, err
-
-    return command
+    return runner(tmp_path, monkeypatch, capsys)
 
 
 def test_check_says_a_good_file_is_good(run: Run) -> None:

@@ -19,7 +19,7 @@ import pytest
 
 from gateway import connections
 from router.types import Exchange, Outcome
-from tests.gateway.conftest import two_providers
+from tests.gateway.conftest import HASTY, two_providers
 from tests.gateway.live_gateway import LiveGateway
 from tests.gateway.test_faults import (
     WHOLE,
@@ -83,8 +83,10 @@ def fallback(way: Way, authority: Authority) -> Iterator[UpstreamServer]:
 
 @pytest.fixture
 def pair(start: Callable[..., LiveGateway], upstream: UpstreamServer, fallback: UpstreamServer) -> LiveGateway:
-    """A gateway over both."""
-    return start(two_providers(upstream, fallback))
+    """A gateway over both. A handshake takes its time on a busy machine: silence begins only after it."""
+    body = two_providers(upstream, fallback)
+    body["routes"]["hasty"]["timeouts"] = {**HASTY, "first_token_ms": 3000, "idle_ms": 3000}
+    return start(body)
 
 
 @pytest.fixture

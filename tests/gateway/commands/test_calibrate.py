@@ -17,12 +17,12 @@ import httpx
 import pytest
 from sqlalchemy import Engine
 
-import breakeven
 from gateway.store import curves
 from gateway.store.schema import upgrade
 from serving import replica_table
 from serving.database import connect, reading, writing
 from serving.views import ReplicaView
+from tests.commands import Run, runner
 from tests.patience import patience
 from tests.serving.conftest import server
 
@@ -43,7 +43,6 @@ routes:
   triage: {candidates: [{provider: openai, model: nobody-priced-this}, {provider: openai, model: dear}, {engine: local}, {engine: free}]}
 """
 QUICK = ("--batches", "1,2", "--seconds", "0.2")
-Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
@@ -69,20 +68,9 @@ def url(server: Callable[[], str], store: Engine) -> str:
 
 @pytest.fixture
 def run(tmp_path: Path, store: Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs `breakeven calibrate WORDS`: exit code, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("BREAKEVEN_CONFIG", raising=False)
-
-    def command(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["breakeven", "calibrate", *words])
-        with pytest.raises(SystemExit) as ended:
-            breakeven.main()
-        out, err = capsys.readouterr()
-        code = ended.value.code
-        assert isinstance(code, int)
-        return code, out, err
-
-    return command
+    """Runs `breakeven calibrate WORDS`."""
+    command = runner(tmp_path, monkeypatch, capsys)
+    return lambda *words: command("calibrate", *words)
 
 
 def tell(url: str, **what: Any) -> None:
@@ -95,7 +83,7 @@ def test_the_curve_is_measured_kept_and_put_into_money(run: Run, url: str, store
     """One document: the points, the saturation, the cost at each utilisation, and a verdict on every hosted model of the configuration; the same is stored."""
     code, out, err = run("local", *QUICK, "--mix", "3:1", "--hardware", "a toy", "--json")
     assert code == 0
-    found = json.loads(out)
+    found = out
     curve = found["curve"]
     assert [point["batch"] for point in curve["points"]] == [1, 2]
     assert all(point["prefill_tokens_per_s"] > 0 and point["decode_tokens_per_s"] > 0 and not point["disturbed"] for point in curve["points"])

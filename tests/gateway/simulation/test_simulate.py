@@ -4,33 +4,23 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-import breakeven
 from gateway.store import exchanges
 from gateway.store.schema import upgrade
 from router.types import Exchange, Outcome, Usage
 from serving.database import connect, writing
-
-Run = Callable[..., tuple[int, str, str]]
+from tests.commands import Run, runner
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
-    """The command in this process: exit code, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["breakeven", "simulate", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            breakeven.main()
-        said = capsys.readouterr()
-        return int(ended.value.code or 0), said.out, said.err
-
-    return call
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs `breakeven simulate WORDS`."""
+    command = runner(tmp_path, monkeypatch, capsys)
+    return lambda *words: command("simulate", *words)
 
 
 def azure(path: Path, count: int = 40, bad: Sequence[str] = ()) -> str:
@@ -53,7 +43,7 @@ def test_a_trace(run: Run, tmp_path: Path) -> None:
     assert "<svg" in page
     assert "http" not in page.replace("http-equiv", "")
     code, out, _ = run(file, "--policy", "all local", "--tries", "2", "--json")
-    document = json.loads(out)
+    document = out
     (scenario,) = document["scenarios"]
     assert (code, document["trace"]["requests"], document["trace"]["left_out"], scenario["requests"]) == (0, 40, 1, 40)
     assert document["problems"][0]["line"] == 42
@@ -69,7 +59,7 @@ def test_own_prices_and_aims(run: Run, tmp_path: Path) -> None:
     """Prices, aims and the rate can be given; nothing is within an aim of a millisecond."""
     file = azure(tmp_path / "t.csv")
     asked = (file, "--policy", "all local", "--tries", "0", "--json", "--input-usd-per-m", "1", "--output-usd-per-m", "0", "--slo-ttft-ms", "1", "--rate", "2")
-    document = json.loads(run(*asked)[1])
+    document = run(*asked)[1]
     (scenario,) = document["scenarios"]
     hosted = next(row for row in scenario["policies"] if row["policy"] == "all hosted")
     assert (hosted["hosted_usd"], hosted["slo_attained"], scenario["seconds"], scenario["bound_usd"]) == ("0.01278", 0.0, 19.5, None)
@@ -80,7 +70,7 @@ def test_mooncake(run: Run, tmp_path: Path) -> None:
     lines = [json.dumps({"timestamp": 1000 * number, "input_length": 500, "output_length": 9, "hash_ids": [1]}) for number in range(30)]
     wrong = ["{", "[]", '{"timestamp": true}', '{"timestamp": 1, "input_length": -1}']
     (tmp_path / "m.jsonl").write_text("\n".join([*lines, *wrong, ""]))
-    document = json.loads(run("m.jsonl", "--policy", "all local", "--tries", "0", "--json")[1])
+    document = run("m.jsonl", "--policy", "all local", "--tries", "0", "--json")[1]
     assert (document["trace"]["requests"], [problem["line"] for problem in document["problems"]]) == (30, [31, 32, 33, 34])
 
 
@@ -94,9 +84,9 @@ def test_the_ledger(run: Run, tmp_path: Path) -> None:
     with writing(engine) as conn:
         exchanges.insert(conn, rows)
     engine.dispose()
-    document = json.loads(run("--ledger", "r", "--policy", "all local", "--tries", "0", "--json")[1])
+    document = run("--ledger", "r", "--policy", "all local", "--tries", "0", "--json")[1]
     assert document["trace"] == {"name": "ledger: r", "requests": 20, "left_out": 0}
-    assert json.loads(run("--ledger", "all", "--policy", "all local", "--tries", "0", "--json")[1])["trace"]["requests"] == 30
+    assert run("--ledger", "all", "--policy", "all local", "--tries", "0", "--json")[1]["trace"]["requests"] == 30
     code, _, err = run("--ledger", "r", "--until", "2020-01-01")
     assert (code, "widen --since and --until" in err) == (2, True)
 
