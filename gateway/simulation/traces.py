@@ -5,7 +5,7 @@ What is wrong in a file is told with its line and left out; a file with nothing 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,10 @@ from sqlalchemy import Connection, select
 from gateway.store.period import Period
 from gateway.store.tables import exchanges
 from router.errors import ConfigError, Problem
-from router.simulation.trace import AZURE_COLUMNS, MOST_TOKENS, Trace, azure, from_rows
+from router.simulation.trace import AZURE_COLUMNS, MOST_TOKENS, Row, Trace, azure, from_rows, gathered
 
 # A day of heavy traffic; more than this is cut, and told.
 MOST_REQUESTS = 1_000_000
-_SHOWN = 20
 
 
 def read(path: Path) -> Trace:
@@ -59,26 +58,11 @@ def _bounded(trace: Trace) -> Trace:
     return trace.first(MOST_REQUESTS)._replace(problems=(*trace.problems, told))
 
 
-def _mooncake(name: str, lines: Iterator[str]) -> Trace:
-    rows: list[tuple[float, int, int]] = []
-    problems: list[Problem] = []
-    left_out = 0
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        found = _mooncake_row(line)
-        if isinstance(found, str):
-            left_out += 1
-            if len(problems) < _SHOWN:
-                problems.append(Problem(found, name, number))
-        else:
-            rows.append(found)
-    if left_out > _SHOWN:
-        problems.append(Problem(f"{left_out - _SHOWN} more lines like these", name))
-    return from_rows(name, rows, problems, left_out)
+def _mooncake(name: str, lines: Iterable[str]) -> Trace:
+    return gathered(name, ((number, _mooncake_row(line)) for number, line in enumerate(lines, 1) if line.strip()))
 
 
-def _mooncake_row(line: str) -> tuple[float, int, int] | str:
+def _mooncake_row(line: str) -> Row | str:
     try:
         entry: Any = orjson.loads(line)
     except orjson.JSONDecodeError as error:

@@ -44,8 +44,7 @@ class EngineShape(NamedTuple):
         """GPU-seconds of a request on a well used engine: its prefill in the largest chunk, its decodes in the fullest batch, its own cache read each step."""
         chunk, batch = self.most_batched, self.most_seqs
         decodes = max(made - 1, 0)
-        read = decodes * (entered + made / 2) * self.kv_us / 1e6
-        return entered * self.step_s(chunk, 0.0) / chunk + decodes * self.step_s(batch, 0.0) / batch + read
+        return entered * self.step_s(chunk, 0.0) / chunk + decodes * self.step_s(batch, 0.0) / batch + self._read_s(entered, decodes)
 
     def least_work_s(self, entered: int, made: int, mixed: float) -> float:
         """GPU-seconds no schedule can be below, for any `mixed` in 0..1.
@@ -56,8 +55,11 @@ class EngineShape(NamedTuple):
         rate = min(self.step_s(tokens, 0.0) / tokens for tokens, _ in (*self.step_ms, (self.most_batched, 0.0)) if tokens <= self.most_batched)
         share = self.step_s(1, 0.0) / self.most_seqs
         decodes = max(made - 1, 0)
-        read = decodes * (entered + made / 2) * self.kv_us / 1e6
-        return mixed * share * decodes + (1.0 - mixed) * rate * (entered + decodes) + read
+        return mixed * share * decodes + (1.0 - mixed) * rate * (entered + decodes) + self._read_s(entered, decodes)
+
+    def _read_s(self, entered: int, decodes: int) -> float:
+        """Seconds of reading a sequence's own cache in all of its decodes: its prompt, and one token more each time."""
+        return decodes * (entered + max(decodes - 1, 0) / 2) * self.kv_us / 1e6
 
 
 class Job(NamedTuple):
@@ -82,23 +84,32 @@ class Replica:
 
     def __init__(self, shape: EngineShape) -> None:
         self.shape = shape
-        self.waiting: deque[Job] = deque()
         self.slow = 1.0
         self.busy_s = 0.0
+        self._steps = 0
+        self._at = 0.0
+        self._empty()
+
+    def _empty(self) -> None:
+        self.waiting: deque[Job] = deque()
         self._prefilling: deque[list[int]] = deque()
         self._decoding: list[tuple[int, int]] = []
         self._jobs: dict[int, Job] = {}
         self._gone: set[int] = set()
-        self._steps = 0
+        self._since: dict[int, int] = {}  # the step after which a sequence had its first token
         self._kv = 0
         self._reserved = 0
-        self._at = 0.0
         self._plan: tuple[float, int, dict[int, int]] | None = None
 
     @property
     def running(self) -> int:
         """Sequences in the batch."""
         return len(self._jobs)
+
+    @property
+    def kv(self) -> int:
+        """Tokens in the KV cache of the sequences that decode."""
+        return self._kv
 
     @property
     def kv_share(self) -> float:
@@ -130,7 +141,8 @@ class Replica:
     def kill(self, now: float) -> list[int]:
         """It dies: the jobs that die with it."""
         lost = [*self._jobs, *(job.key for job in self.waiting)]
-        self.__init__(self.shape)  # type: ignore[misc]  # everything it had is gone
+        self._empty()
+        self.slow = 1.0
         self._at = now
         return lost
 
@@ -184,10 +196,11 @@ class Replica:
         for entry in list(self._prefilling):
             taken = chunk.get(entry[0], 0)
             entry[1] -= taken
-            self._kv += taken
             if not entry[1]:
                 self._prefilling.remove(entry)
                 job = self._jobs[entry[0]]
+                self._kv += job.context
+                self._since[job.key] = self._steps
                 events.append(Event(self._at, job.key, done=False))
                 heappush(self._decoding, (self._steps + max(job.made - 1, 0), job.key))
         while self._decoding and self._decoding[0][0] <= self._steps:
@@ -199,7 +212,8 @@ class Replica:
     def _drop(self, key: int) -> None:
         job = self._jobs.pop(key)
         self._reserved -= job.context + job.made
-        self._kv = max(0, self._kv - job.entered - job.made)
+        if key in self._since:
+            self._kv -= job.context + self._steps - self._since.pop(key)
         for entry in list(self._prefilling):
             if entry[0] == key:
                 self._prefilling.remove(entry)

@@ -6,6 +6,7 @@ other is left alone too. None of them sees more than its original would: calls i
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
 from math import inf
@@ -19,7 +20,7 @@ _COOLDOWN_S = 5.0
 _BOTH = (HOSTED, LOCAL)
 
 
-class Baseline:
+class Baseline(ABC):
     """A policy that ranks both backends; what all of them remember is here."""
 
     def __init__(self, setting: Setting, seed: int, name: str) -> None:
@@ -28,9 +29,9 @@ class Baseline:
         self.in_flight = dict.fromkeys(_BOTH, 0)
         self._cooling = dict.fromkeys(_BOTH, -inf)
 
+    @abstractmethod
     def first(self, number: int, ask: Ask, world: World, now: float) -> str:
         """The backend it would ask."""
-        raise NotImplementedError
 
     def order(self, number: int, ask: Ask, world: World, now: float) -> Sequence[str]:
         """Its choice, then the other; one that cools down comes last."""
@@ -42,7 +43,7 @@ class Baseline:
         """A call starts."""
         self.in_flight[backend] += 1
 
-    def first_token(self, number: int) -> None:
+    def first_token(self, number: int) -> None:  # noqa: B027 - nothing to do for those who do not ask
         """A stream has begun."""
 
     def ended(self, told: Told) -> None:

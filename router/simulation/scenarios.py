@@ -1,7 +1,7 @@
 """What happens in a run: outages, brown-outs, storms of 429, bursts, price changes and so on, each as a change of a plain setting.
 
 The parameters were written down before anything was tuned on them, in the orders of magnitude that published outages and brown-outs had, and are
-not to be changed to suit a policy. `scale` of a synthetic trace is chosen so that all-local load is a stated share of one engine's capacity.
+not to be changed to suit a policy. The rate of a synthetic trace is chosen so that all of it would load one engine to a stated share of its capacity.
 """
 
 from __future__ import annotations

@@ -22,6 +22,10 @@ _HOLE_FACTOR = 100.0
 _SHOWN = 20
 
 
+Row = tuple[float, int, int]
+"""Seconds, tokens in, tokens out."""
+
+
 class Ask(NamedTuple):
     """One request: seconds since the trace began, tokens in and out, and how many of the input a warm prompt cache would hold."""
 
@@ -56,35 +60,32 @@ class Trace(NamedTuple):
 
 def azure(name: str, lines: Iterable[str]) -> Trace:
     """A trace in Azure's columns, in any order of columns. No line is guessed at: what cannot be read is a problem and is left out."""
-    rows: list[tuple[float, int, int]] = []
-    problems: list[Problem] = []
-    places: dict[str, int] | None = None
-    left_out = 0
-    for number, line in enumerate(lines, 1):
-        cells = [cell.strip() for cell in line.lstrip("\ufeff").rstrip("\r\n").split(",")]
-        if places is None:
-            places = {cell: index for index, cell in enumerate(cells)}
-            missing = [column for column in AZURE_COLUMNS if column not in places]
-            if missing:
-                return Trace(
-                    name, (), (Problem(f"the first line names the columns; missing: {', '.join(missing)} (needed: {','.join(AZURE_COLUMNS)})", name, 1),)
-                )
-            continue
-        if cells == [""]:
-            continue
-        found = _azure_row(cells, places)
-        if isinstance(found, str):
-            left_out += 1
-            if len(problems) < _SHOWN:
-                problems.append(Problem(found, name, number))
+    numbered = ((number, [cell.strip() for cell in line.lstrip("\ufeff").rstrip("\r\n").split(",")]) for number, line in enumerate(lines, 1))
+    _, first = next(numbered, (1, list(AZURE_COLUMNS)))
+    places = {cell: index for index, cell in enumerate(first)}
+    missing = [column for column in AZURE_COLUMNS if column not in places]
+    if missing:
+        told = f"the first line names the columns; missing: {', '.join(missing)} (needed: {','.join(AZURE_COLUMNS)})"
+        return Trace(name, (), (Problem(told, name, 1),))
+    return gathered(name, ((number, _azure_row(cells, places)) for number, cells in numbered if cells != [""]))
+
+
+def gathered(name: str, found: Iterable[tuple[int, Row | str]]) -> Trace:
+    """A trace of (line, what it says): a row, or why it cannot be read."""
+    rows: list[Row] = []
+    wrong: list[Problem] = []
+    for number, each in found:
+        if isinstance(each, str):
+            wrong.append(Problem(each, name, number))
         else:
-            rows.append(found)
-    if left_out > _SHOWN:
-        problems.append(Problem(f"{left_out - _SHOWN} more lines like these", name))
-    return from_rows(name, rows, problems, left_out)
+            rows.append(each)
+    told = wrong[:_SHOWN]
+    if len(wrong) > _SHOWN:
+        told.append(Problem(f"{len(wrong) - _SHOWN} more lines like these", name))
+    return from_rows(name, rows, told, len(wrong))
 
 
-def from_rows(name: str, rows: Sequence[tuple[float, int, int]], problems: Sequence[Problem] = (), left_out: int = 0) -> Trace:
+def from_rows(name: str, rows: Sequence[Row], problems: Sequence[Problem] = (), left_out: int = 0) -> Trace:
     """A trace of (epoch or relative seconds, tokens in, tokens out). Unsorted times are sorted and told, and so are holes."""
     told = list(problems)
     if not rows:
@@ -98,7 +99,7 @@ def from_rows(name: str, rows: Sequence[tuple[float, int, int]], problems: Seque
     return Trace(name, asks, tuple(told), left_out)
 
 
-def _azure_row(cells: Sequence[str], places: dict[str, int]) -> tuple[float, int, int] | str:
+def _azure_row(cells: Sequence[str], places: dict[str, int]) -> Row | str:
     try:
         stamp, entered, made = (cells[places[column]] for column in AZURE_COLUMNS)
     except IndexError:

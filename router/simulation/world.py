@@ -97,7 +97,7 @@ class Outcome(NamedTuple):
 class _Flight:
     """One request on its way."""
 
-    __slots__ = ("ask", "attempt", "backend", "calls", "cost", "first", "later", "number", "said", "started")
+    __slots__ = ("ask", "backend", "calls", "cost", "first", "later", "number", "said", "started")
 
     def __init__(self, number: int, ask: Ask, later: list[str]) -> None:
         self.number, self.ask, self.later = number, ask, later
@@ -105,7 +105,6 @@ class _Flight:
         self.started = 0.0
         self.first = inf
         self.calls = 0
-        self.attempt = 0
         self.cost = 0
         self.said: Said | None = None
 
@@ -120,7 +119,7 @@ class World:
         self.scraped = Scrape()
         self.dead_until = -inf
         self.outcomes: list[Outcome] = []
-        self._heap: list[tuple[float, int, str, int]] = []
+        self._heap: list[tuple[float, int, str, int, int]] = []
         self._count = 0
         self._flights: dict[int, _Flight] = {}
         self._local: set[int] = set()
@@ -139,9 +138,9 @@ class World:
         while self._heap or self.replica.next_at < inf:
             step = self.replica.next_at
             if self._heap and self._heap[0][0] < step:
-                now, _, kind, key = heappop(self._heap)
+                now, _, kind, key, attempt = heappop(self._heap)
                 self._engine_events(now)
-                self._handle(kind, key, now)
+                self._handle(kind, key, attempt, now)
             else:
                 self._engine_events(step)
         return self.outcomes
@@ -160,19 +159,19 @@ class World:
         found = cost(Usage(input=ask.input, cached=cached, output=ask.output), self.setting.price)
         return 0 if found is None else found  # text alone, whose price is given: never None
 
-    def _at(self, when: float, kind: str, key: int) -> None:
+    def _at(self, when: float, kind: str, key: int, attempt: int = 0) -> None:
         self._count += 1
-        heappush(self._heap, (when, self._count, kind, key))
+        heappush(self._heap, (when, self._count, kind, key, attempt))
 
-    def _handle(self, kind: str, key: int, now: float) -> None:
+    def _handle(self, kind: str, key: int, attempt: int, now: float) -> None:
         if kind == "arrive":
             ask = self.setting.trace.asks[key]
             flight = self._flights[key] = _Flight(key, ask, list(self.policy.order(key, ask, self, now)))
             self._next(flight, now)
         elif kind == "said":
             self._hosted_said(key, now)
-        elif kind.startswith("patience"):
-            self._out_of_patience(key, int(kind[8:]), now)
+        elif kind == "patience":
+            self._out_of_patience(key, attempt, now)
         elif kind == "refused":
             self._failed(self._flights[key], 503, 0.0, now)
         elif kind == "scrape":
@@ -188,11 +187,10 @@ class World:
         flight.backend = flight.later.pop(0)
         flight.started, flight.first = now, inf
         flight.calls += 1
-        flight.attempt += 1
         self.policy.began(flight.number, flight.ask, flight.backend, now)
-        self._at(now + self.setting.first_token_s, f"patience{flight.attempt}", flight.number)
+        self._at(now + self.setting.first_token_s, "patience", flight.number, flight.calls)
         if flight.backend == HOSTED:
-            flight.said = said = self.provider.call(flight.ask, flight.number, flight.attempt, now)
+            flight.said = said = self.provider.call(flight.ask, flight.number, flight.calls, now)
             if said.status:
                 self._at(now + min(said.ttft_s if said.status == 200 else said.total_s, 1e9), "said", flight.number)
         elif now < self.dead_until:
@@ -244,7 +242,7 @@ class World:
 
     def _out_of_patience(self, key: int, attempt: int, now: float) -> None:
         flight = self._flights.get(key)
-        if flight is None or flight.attempt != attempt or flight.first < inf:
+        if flight is None or flight.calls != attempt or flight.first < inf:
             return
         if flight.backend == LOCAL:
             self._local.discard(key)
