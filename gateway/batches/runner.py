@@ -53,7 +53,7 @@ class Place:
 
 
 class Runner:
-    """Runs one batch. `batch` is what the database last said of it, kept current by the supervisor; `pace.share` too."""
+    """Runs one batch. `batch` is the furthest the database said of it (`seen` by the supervisor, or written here); `pace.share` is the supervisor's too."""
 
     def __init__(self, batch: Batch, place: Place) -> None:
         self.batch = batch
@@ -82,6 +82,11 @@ class Runner:
             await asyncio.to_thread(end, self._place, self.batch, journal, left, self._refused)
         finally:
             journal.close()
+
+    def seen(self, batch: Batch) -> None:
+        """What a look at the database found. It may have begun before this runner wrote more: a batch never goes back."""
+        if batches.may_follow(self.batch.status, batch.status):
+            self.batch = batch
 
     @property
     def stopping(self) -> bool:

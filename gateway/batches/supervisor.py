@@ -49,7 +49,7 @@ class Batches:
         for batch in found:
             runner = self._runners.get(batch.id)
             if runner is not None:
-                runner.batch = batch
+                runner.seen(batch)
         now = self._place.clock()
         ready = [batch for batch in found if self._failing.get(batch.id, (0.0, 0.0))[1] <= now]
         for batch in choose(ready, self._tasks.keys(), MOST_RUNNING):

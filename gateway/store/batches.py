@@ -31,6 +31,11 @@ NEXT: dict[str, frozenset[str]] = {
 UNFINISHED = tuple(state for state, following in NEXT.items() if following)
 
 
+def may_follow(state: str, later: str) -> bool:
+    """Whether a batch in `state` can be in `later` now or after any number of steps."""
+    return later == state or any(may_follow(step, later) for step in NEXT[state])
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """One batch, named as in OpenAI's object. `errors` are `{code, message, param, line}`; `key_id` None: made while the gateway had no keys."""

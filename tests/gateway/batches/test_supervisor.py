@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine
 
+from gateway.batches.runner import Place, Runner
 from gateway.batches.supervisor import Batches, choose
 from gateway.store import batches
 from gateway.store.batches import Batch
@@ -79,3 +81,23 @@ async def test_a_batch_that_ends_while_we_look_is_not_begun_again(tmp_path: Path
     assert [task for task in asyncio.all_tasks() if task.get_name() == "batch b1" and not task.done()] == []
     await running.close()
     database.dispose()
+
+
+def test_a_look_that_began_earlier_takes_nothing_back(tmp_path: Path, database: Engine) -> None:
+    """It said `validating` although the runner had begun to send: taken at its word, the batch would stop and expire in its first second."""
+    runner = Runner(replace(batch(1, "k"), status="in_progress"), Place(database, tmp_path, lambda: 5.0))
+    runner.seen(batch(1, "k"))
+    assert not runner.stopping
+    runner.seen(replace(batch(1, "k"), status="cancelling"))
+    assert runner.stopping
+    runner.seen(replace(batch(1, "k"), status="in_progress"))
+    assert runner.stopping
+    database.dispose()
+
+
+def test_states_go_one_way() -> None:
+    """From each state to itself and to what comes after it, however many steps that takes."""
+    assert batches.may_follow("validating", "completed")
+    assert batches.may_follow("failed", "failed")
+    assert not batches.may_follow("failed", "validating")
+    assert not batches.may_follow("cancelling", "completed")
