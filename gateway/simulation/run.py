@@ -13,8 +13,8 @@ from router.simulation.compare import Comparison, Make, Result, compare
 from router.simulation.ours import Ours
 from router.simulation.policies import BASELINES
 from router.simulation.scenarios import SCENARIOS, on_trace, setting
+from router.simulation.setting import Setting, Told
 from router.simulation.trace import Trace
-from router.simulation.world import Setting, Told
 from router.types import Price
 
 OURS = "breakeven"

@@ -11,7 +11,9 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from router.simulation import chance, oracle
-from router.simulation.world import LOCAL, Outcome, Policy, Setting, World
+from router.simulation.ours import Several
+from router.simulation.setting import LOCAL, Outcome, Policy, Setting
+from router.simulation.world import World
 
 _BLOCK_S = 60.0
 _RESAMPLES = 400
@@ -59,7 +61,7 @@ def compare(
     for make in policies:
         mine = []
         for setting, seed in settings:
-            policy = make(setting, seed)
+            policy = spread(make, setting, seed)
             mine.append(sorted(World(setting, policy, seed).run()))
             names += [policy.name] if len(mine) == 1 else []
             on_run()
@@ -75,6 +77,12 @@ def compare(
     base = runs[0]
     results = tuple(_result(policy, mine, base, reached) for policy, mine in zip(names, runs, strict=True))
     return Comparison(name, sum(len(mine) for mine in base) // count, count, bound, reached, results)
+
+
+def spread(make: Make, setting: Setting, seed: int) -> Policy:
+    """The policy of a setting: as many of its kind as there are gateways."""
+    members = [make(setting, seed) for _ in range(setting.gateways)]
+    return members[0] if len(members) == 1 else Several(members)
 
 
 def _result(policy: str, runs: Sequence[Sequence[Outcome]], base: Sequence[Sequence[Outcome]], reached: int | None) -> Result:

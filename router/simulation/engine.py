@@ -1,8 +1,8 @@
 """One vLLM replica in virtual time: first come first served, continuous batching with chunked prefill, a bound on sequences and on KV tokens.
 
 A step takes the time of its tokens (decodes and the prefill chunk) plus reading the KV cache. Steps in which nothing changes are taken many at once, so the
-cost is per event and not per token. Simplifications, on purpose: a sequence waits until its whole answer fits the KV cache (vLLM preempts instead), and
-adapters of one batch cost nothing extra.
+cost is per event and not per token. At most `lora_slots` adapters are in a batch (vLLM's max_loras): a request whose adapter has no slot is passed over until
+one is free; loading one stalls the step. A simplification, on purpose: a sequence waits until its whole answer fits the KV cache (vLLM preempts instead).
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ _MOST_STEPS = 32  # taken at once at most, so that the growing KV cache is felt
 
 
 class EngineShape(NamedTuple):
-    """What a replica can do. `overhead_ms` is sampling and the engine's own work per step, `kv_us` the time to read one cached token in one step."""
+    """What a replica can do. `overhead_ms` is sampling and the engine's own work per step, `kv_us` the time to read one cached token in one step.
+
+    `lora_slots` adapters fit at once (0: all of them, and loading costs nothing); `lora_load_ms` is what loading one takes.
+    """
 
     step_ms: tuple[tuple[int, float], ...] = H100_7B
     overhead_ms: float = 1.5
@@ -26,6 +29,8 @@ class EngineShape(NamedTuple):
     most_seqs: int = 128
     most_batched: int = 2048
     kv_tokens: int = 400_000
+    lora_slots: int = 0
+    lora_load_ms: float = 0.0
 
     def step_s(self, tokens: int, kv: float) -> float:
         """Seconds of one step over `tokens` tokens with `kv` tokens in the cache."""
@@ -69,6 +74,7 @@ class Job(NamedTuple):
     entered: int
     made: int
     context: int
+    adapter: int = 0
 
 
 class Event(NamedTuple):
@@ -99,6 +105,7 @@ class Replica:
         self._since: dict[int, int] = {}  # the step after which a sequence had its first token
         self._kv = 0
         self._reserved = 0
+        self._loaded: dict[int, None] = {}  # adapters in their slots, least recently used first
         self._plan: tuple[float, int, dict[int, int]] | None = None
 
     @property
@@ -160,14 +167,7 @@ class Replica:
         for key in self._gone & self._jobs.keys():
             self._drop(key)
         self._gone.clear()
-        while self.waiting and len(self._jobs) < shape.most_seqs:
-            job = self.waiting[0]
-            if self._jobs and self._reserved + job.context + job.made > shape.kv_tokens:
-                break
-            self.waiting.popleft()
-            self._jobs[job.key] = job
-            self._reserved += job.context + job.made
-            self._prefilling.append([job.key, max(job.entered, 1)])
+        stall = self._let_in()
         decodes = len(self._jobs) - len(self._prefilling)
         if self._prefilling:
             chunk: dict[int, int] = {}
@@ -177,7 +177,7 @@ class Replica:
                     break
                 chunk[key] = min(left, room)
                 room -= chunk[key]
-            self._plan = (shape.step_s(decodes + sum(chunk.values()), self._kv) * self.slow, 1, chunk)
+            self._plan = (shape.step_s(decodes + sum(chunk.values()), self._kv) * self.slow + stall, 1, chunk)
         elif decodes:
             while self._decoding and self._decoding[0][1] not in self._jobs:
                 heappop(self._decoding)
@@ -185,6 +185,41 @@ class Replica:
             self._plan = (shape.step_s(decodes, self._kv + decodes * steps / 2) * self.slow, steps, {})
         else:
             self._plan = None
+
+    def _let_in(self) -> float:
+        """Let in who fits; seconds that loading their adapters takes."""
+        shape, stall = self.shape, 0.0
+        passed: list[Job] = []
+        while self.waiting and len(self._jobs) < shape.most_seqs:
+            job = self.waiting[0]
+            if self._jobs and self._reserved + job.context + job.made > shape.kv_tokens:
+                break
+            self.waiting.popleft()
+            load = self._load_s(job.adapter) if shape.lora_slots else 0.0
+            if load is None:
+                passed.append(job)
+                continue
+            stall += load
+            self._jobs[job.key] = job
+            self._reserved += job.context + job.made
+            self._prefilling.append([job.key, max(job.entered, 1)])
+        self.waiting.extendleft(reversed(passed))
+        return stall
+
+    def _load_s(self, adapter: int) -> float | None:
+        """Seconds until this adapter is in a slot; None while all slots are in use by others."""
+        if adapter in self._loaded:
+            del self._loaded[adapter]
+            self._loaded[adapter] = None
+            return 0.0
+        if len(self._loaded) >= self.shape.lora_slots:
+            busy = {job.adapter for job in self._jobs.values()}
+            out = next((other for other in self._loaded if other not in busy), None)
+            if out is None:
+                return None
+            del self._loaded[out]
+        self._loaded[adapter] = None
+        return self.shape.lora_load_ms / 1000.0
 
     def _finish(self, events: list[Event]) -> None:
         assert self._plan is not None  # noqa: S101 - narrows the type

@@ -11,8 +11,10 @@ from typing import Literal, NamedTuple
 from router.simulation import chance
 from router.simulation.trace import Ask
 
-FaultKind = Literal["error", "hang", "slow", "quota"]
+FaultKind = Literal["error", "hang", "slow", "quota", "stall"]
 CACHE_S = 300.0
+# A stream that says nothing for so long is given up (the gateway's idle timeout is of this order).
+STALL_S = 15.0
 _STEP = 128
 _LEAST_CACHED = 1024
 
@@ -33,16 +35,21 @@ class HostedShape(NamedTuple):
 
 
 class Fault(NamedTuple):
-    """From `since` to `until`: answers 503 (`error`), no byte at all (`hang`), everything `value` times slower (`slow`), the quota times `value` (`quota`)."""
+    """From `since` to `until`: answers 503 (`error`), no byte at all (`hang`), everything `value` times slower (`slow`), the quota times `value` (`quota`),
+    of a share of `value` nothing after the first token (`stall`). `replica`: whose fault it is, of an engine."""
 
     since: float
     until: float
     kind: FaultKind
     value: float = 1.0
+    replica: int = 0
 
 
 class Said(NamedTuple):
-    """What a call comes to: `status` 200 with both times, an error status after `total_s`, or 0: nothing ever comes. `retry_after_s` with a 429."""
+    """What a call comes to: `status` 200 with both times, an error status after `total_s`, or 0: nothing ever comes. `retry_after_s` with a 429.
+
+    An error status with a first token: the stream stalls after it, and is given up `total_s` after the call.
+    """
 
     status: int
     ttft_s: float
@@ -62,8 +69,8 @@ class Provider:
 
     def call(self, ask: Ask, number: int, attempt: int, now: float) -> Said:
         """One call that starts now."""
-        quota = 1.0
-        slow = 1.0
+        quota = slow = 1.0
+        stall = 0.0
         for fault in self._faults:
             if fault.since <= now < fault.until:
                 if fault.kind == "error":
@@ -72,6 +79,8 @@ class Provider:
                     return Said(0, inf, inf)
                 if fault.kind == "slow":
                     slow *= fault.value
+                elif fault.kind == "stall":
+                    stall = fault.value
                 else:
                     quota *= fault.value
         wait = max(self._requests.wait_s(1.0, quota, now), self._tokens.wait_s(ask.input + ask.output, quota, now))
@@ -82,6 +91,8 @@ class Provider:
         cached = self.cached(ask, now)
         self._warm[ask.conversation] = now
         ttft, total = self.times(ask, number, attempt, now, cached)
+        if stall and chance.uniform(self._seed, 11, number, attempt) < stall:
+            return Said(504, ttft * slow, ttft * slow + STALL_S, cached)
         return Said(200, ttft * slow, total * slow, cached)
 
     def cached(self, ask: Ask, now: float) -> int:

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from math import inf
 from typing import NamedTuple
 
-from router.money import cost
+from router.simulation.engine import Replica
+from router.simulation.setting import HOSTED, LOCAL, Outcome, Setting, Told
 from router.simulation.trace import Ask
-from router.simulation.world import HOSTED, LOCAL, Outcome, Setting, Told, World
-from router.types import Usage
+from router.simulation.world import World
 
 BIN_S = 10.0
 _ROUNDS = 150
@@ -87,8 +87,10 @@ def _relaxed(setting: Setting, mixed: float) -> tuple[list[_Item], list[float]]:
     capacity = [_capacity(setting, index) for index in range(bins)]
     items = []
     for ask in asks:
-        worth = setting.miss_price_factor * _list_cost(setting, ask, 0)
-        elsewhere = float(_list_cost(setting, ask, ask.shared // 128 * 128 if ask.shared >= 1024 else 0))
+        worth = float(setting.worth(ask))
+        cached = ask.shared // 128 * 128 if ask.shared >= 1024 else 0
+        instants = [ask.at, *(since for since, _ in setting.reprices if since > ask.at)]  # whenever it is asked, it costs at least this
+        elsewhere = float(min(setting.list_cost(ask, cached, at) for at in instants))
         if _down(setting, ask, deadline_s):
             elsewhere += worth
         work_s = setting.engine.least_work_s(ask.input - ask.shared, max(ask.output, 1), mixed)
@@ -97,14 +99,10 @@ def _relaxed(setting: Setting, mixed: float) -> tuple[list[_Item], list[float]]:
     return items, capacity
 
 
-def _list_cost(setting: Setting, ask: Ask, cached: int) -> int:
-    return cost(Usage(input=ask.input, cached=cached, output=ask.output), setting.price) or 0
-
-
 def _capacity(setting: Setting, index: int) -> float:
     """GPU-seconds of one bin: dead time is none; a slowed engine does as much less."""
     since, until = index * BIN_S, (index + 1) * BIN_S
-    have = BIN_S
+    have = BIN_S * setting.replicas
     for fault in setting.local_faults:
         overlap = max(0.0, min(until, fault.until) - max(since, fault.since))
         have -= overlap if fault.kind == "error" else overlap * (1.0 - 1.0 / max(fault.value, 1.0))
@@ -137,14 +135,18 @@ class Clairvoyant:
         """The schedule's choice, unless the provider would not answer in time."""
         window = min(int(now // _WINDOW_S), len(self._schedule.most) - 1)
         dead = now < world.dead_until
-        alive = not any(fault.kind in {"error", "hang"} and fault.since <= now < fault.until for fault in self._setting.hosted_faults)
+        alive = not world.broke and not any(fault.kind in {"error", "hang"} and fault.since <= now < fault.until for fault in self._setting.hosted_faults)
         if dead or not alive:
             return (HOSTED, LOCAL) if dead and alive else (LOCAL, HOSTED)
         saved = world.list_cost(ask) / max(self._setting.engine.work_s(ask.input, max(ask.output, 1)), 1e-9)
-        local = self._in_flight < self._schedule.most[window] and saved >= self._schedule.least[window]
-        if not local and self._in_flight < self._setting.engine.most_seqs and self._hosted_late(number, ask, world, now):
+        local = self._in_flight < self._schedule.most[window] * world.setting.replicas and saved >= self._schedule.least[window]
+        if not local and self._in_flight < self._setting.engine.most_seqs * world.setting.replicas and self._hosted_late(number, ask, world, now):
             local = True
         return (LOCAL, HOSTED) if local else (HOSTED, LOCAL)
+
+    def replica(self, number: int, ask: Ask, world: World, now: float) -> int:  # noqa: ARG002 - the simulator's interface
+        """The one with the least before it, of those that are up."""
+        return min(range(len(world.replicas)), key=lambda place: (now < world.up_at[place], *_before(world.replicas[place])))
 
     def began(self, number: int, ask: Ask, backend: str, now: float) -> None:  # noqa: ARG002 - the simulator's interface
         """Counts."""
@@ -165,6 +167,10 @@ class Clairvoyant:
                 slow *= fault.value
         first, whole = provider.times(ask, number, 1, now, provider.cached(ask, now))
         return (slo.ttft_ms is not None and first * slow * 1000 > slo.ttft_ms) or (slo.total_ms is not None and whole * slow * 1000 > slo.total_ms)
+
+
+def _before(replica: Replica) -> tuple[int, int]:
+    return len(replica.waiting), replica.running
 
 
 def achieve(setting: Setting, seed: int, tries: int = 60) -> tuple[int, Schedule]:
@@ -194,7 +200,7 @@ def achieve(setting: Setting, seed: int, tries: int = 60) -> tuple[int, Schedule
 
 def _densities(setting: Setting) -> list[float]:
     """Nano-dollars saved per GPU-second, of every request, in order."""
-    return sorted(_list_cost(setting, ask, 0) / max(setting.engine.work_s(ask.input, max(ask.output, 1)), 1e-9) for ask in setting.trace.asks)
+    return sorted(setting.list_cost(ask) / max(setting.engine.work_s(ask.input, max(ask.output, 1)), 1e-9) for ask in setting.trace.asks)
 
 
 def _neighbours(schedule: Schedule, window: int, most: Sequence[int], least: Sequence[float]) -> list[Schedule]:

@@ -13,8 +13,9 @@ from math import inf
 from statistics import fmean
 
 from router.simulation import chance
+from router.simulation.setting import HOSTED, LOCAL, Setting, Told
 from router.simulation.trace import Ask
-from router.simulation.world import HOSTED, LOCAL, Setting, Told, World
+from router.simulation.world import World
 
 _COOLDOWN_S = 5.0
 _BOTH = (HOSTED, LOCAL)
@@ -28,6 +29,9 @@ class Baseline(ABC):
         self.setting, self.seed = setting, seed
         self.in_flight = dict.fromkeys(_BOTH, 0)
         self._cooling = dict.fromkeys(_BOTH, -inf)
+        self._at = [0] * setting.replicas
+        self._shunned = [-inf] * setting.replicas
+        self._place: dict[int, int] = {}
 
     @abstractmethod
     def first(self, number: int, ask: Ask, world: World, now: float) -> str:
@@ -39,9 +43,16 @@ class Baseline(ABC):
         other = LOCAL if first == HOSTED else HOSTED
         return (other, first) if self._cooling[first] > now >= self._cooling[other] else (first, other)
 
+    def replica(self, number: int, ask: Ask, world: World, now: float) -> int:
+        """The one with the fewest calls in flight, of those that did not fail just now."""
+        place = self._place[number] = min(range(len(self._at)), key=lambda index: (self._shunned[index] > now, self._at[index]))
+        return place
+
     def began(self, number: int, ask: Ask, backend: str, now: float) -> None:
         """A call starts."""
         self.in_flight[backend] += 1
+        if backend == LOCAL:
+            self._at[self._place[number]] += 1
 
     def first_token(self, number: int) -> None:  # noqa: B027 - nothing to do for those who do not ask
         """A stream has begun."""
@@ -49,6 +60,12 @@ class Baseline(ABC):
     def ended(self, told: Told) -> None:
         """A call ended."""
         self.in_flight[told.backend] -= 1
+        if told.backend == LOCAL:
+            self._at[self._place.pop(told.number)] -= 1
+            if told.status != 200:
+                self._shunned[told.replica] = told.now + _COOLDOWN_S
+                if len(self._at) > 1:
+                    return  # the others of the engine are up
         if told.status != 200:
             self._cooling[told.backend] = told.now + max(_COOLDOWN_S, told.retry_after_s)
 

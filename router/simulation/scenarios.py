@@ -1,7 +1,8 @@
 """What happens in a run: outages, brown-outs, storms of 429, bursts, price changes and so on, each as a change of a plain setting.
 
 The parameters were written down before anything was tuned on them, in the orders of magnitude that published outages and brown-outs had, and are
-not to be changed to suit a policy. The rate of a synthetic trace is chosen so that all of it would load one engine to a stated share of its capacity.
+not to be changed to suit a policy (a test holds their digest); those from "repriced" on were added before the second round of tuning. The rate of a
+synthetic trace is chosen so that all of it would load one engine to a stated share of its capacity.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from typing import NamedTuple
 
 from router.simulation.engine import EngineShape
 from router.simulation.hosted import Fault, HostedShape
+from router.simulation.setting import Setting
 from router.simulation.trace import Shape, Trace, synthetic
-from router.simulation.world import Setting
 from router.types import Price, Slo
 
 # Nano-dollars per million tokens of a small hosted model with the usual ratios: output eight times input, a cached token a tenth.
@@ -68,6 +69,32 @@ SCENARIOS: dict[str, Scenario] = {
     "turns": Scenario("long conversations whose prompts are cached", 0.9, CALM._replace(input_median=2500.0, turns=6.0), _same),
     "blind": Scenario("engine metrics read zero for five minutes, and late", 1.1, CALM, lambda s: s._replace(blind=(300.0, 600.0), scrape_s=60.0)),
     "strict": Scenario("an aim of half a second for the first token", 0.9, CALM, lambda s: s._replace(slo=Slo(ttft_ms=500.0, total_ms=20_000.0))),
+    "repriced": Scenario(
+        "the provider's prices fall to a tenth half-way",
+        1.2,
+        CALM,
+        lambda s: s._replace(reprices=((450.0, Price(25_000_000, 200_000_000, 2_500_000, "simulation")),)),
+    ),
+    "tails": Scenario("answers of wildly different lengths, which nobody can predict", 0.8, CALM._replace(output_sigma=1.6), _same),
+    "stall": Scenario(
+        "a third of the provider's streams stall after the first token, for five minutes", 1.2, CALM, _hosted(Fault(300.0, 600.0, "stall", 0.33))
+    ),
+    "adapters": Scenario(
+        "two hundred adapters, by Zipf's law, for eight slots",
+        0.6,
+        CALM._replace(adapters=200),
+        lambda s: s._replace(engine=s.engine._replace(lora_slots=8, lora_load_ms=25.0)),
+    ),
+    "replicas": Scenario(
+        "three replicas, one of which dies for two minutes while another is slow",
+        2.4,
+        CALM._replace(turns=4.0),
+        lambda s: s._replace(replicas=3, local_faults=(Fault(300.0, 420.0, "error"), Fault(360.0, 600.0, "slow", 2.0, 1))),
+    ),
+    "gateways": Scenario("sixteen gateways that know nothing of each other", 1.1, CALM, lambda s: s._replace(gateways=16)),
+    "budget": Scenario(
+        "a quarter of what the provider would ask for all of it may be spent", 1.6, CALM, lambda s: s._replace(budget_nanousd=_share_of_list(s, 0.25))
+    ),
 }
 
 
@@ -83,6 +110,11 @@ def on_trace(name: str, trace: Trace) -> Setting:
     """A scenario's weather over any trace."""
     calm = Setting(name, trace, SMALL, AIM, EngineShape(), HostedShape())
     return SCENARIOS[name].make(calm)
+
+
+def _share_of_list(found: Setting, share: float) -> int:
+    """A budget: this share of what all of the trace costs hosted."""
+    return round(share * sum(found.list_cost(ask) for ask in found.trace.asks))
 
 
 def _mean_work_s(shape: Shape) -> float:

@@ -20,6 +20,8 @@ AZURE_COLUMNS = ("TIMESTAMP", "ContextTokens", "GeneratedTokens")
 MOST_TOKENS = 4_000_000
 _HOLE_FACTOR = 100.0
 _SHOWN = 20
+# Conversations that go on at the same time, in a made-up trace.
+_TOGETHER = 60
 
 
 Row = tuple[float, int, int]
@@ -27,13 +29,14 @@ Row = tuple[float, int, int]
 
 
 class Ask(NamedTuple):
-    """One request: seconds since the trace began, tokens in and out, and how many of the input a warm prompt cache would hold."""
+    """One request: seconds since the trace began, tokens in and out, and how many of the input a warm prompt cache would hold; `adapter` is whom it is for."""
 
     at: float
     input: int
     output: int
     conversation: int = 0
     shared: int = 0
+    adapter: int = 0
 
 
 class Trace(NamedTuple):
@@ -137,7 +140,7 @@ def _holes(name: str, asks: Sequence[Ask]) -> list[Problem]:
 
 class Shape(NamedTuple):
     """How a synthetic trace looks. `swing` 0..1: how much the rate follows the day; `burst`: requests that come at once, on average; `drift`: factor of the
-    answers' length in the second half."""
+    answers' length in the second half; `turns`: requests of a conversation, on average; `adapters`: how many are asked for, by Zipf's law."""
 
     rate: float = 5.0
     seconds: float = 1800.0
@@ -149,6 +152,7 @@ class Shape(NamedTuple):
     burst: float = 1.0
     drift: float = 1.0
     turns: float = 1.0
+    adapters: int = 1
 
 
 def synthetic(name: str, shape: Shape, seed: int) -> Trace:
@@ -171,4 +175,19 @@ def _made(shape: Shape, seed: int, number: int, index: int, at: float) -> Ask:
     entered = max(1, min(100_000, round(chance.lognormal(shape.input_median, shape.input_sigma, seed, 3, number, index))))
     made = max(1, min(8_000, round(chance.lognormal(shape.output_median * stretch, shape.output_sigma, seed, 4, number, index))))
     deep = chance.uniform(seed, 5, number, index) < 1.0 - 1.0 / shape.turns
-    return Ask(at, entered, made, number, int(entered * 0.7) if deep else 0)
+    conversation = _conversation(seed, number, shape.turns)
+    return Ask(at, entered, made, conversation, int(entered * 0.7) if deep else 0, _adapter(shape, seed, conversation))
+
+
+def _conversation(seed: int, number: int, turns: float) -> int:
+    """Whose turn it is: one that began with this request, or one of those that go on (each has its place among `_TOGETHER`)."""
+    if turns <= 1.0:
+        return number
+    place = int(chance.uniform(seed, 6, number) * _TOGETHER)
+    generation = int((number / _TOGETHER + chance.uniform(seed, 12, place)) / turns)
+    return place + generation * _TOGETHER
+
+
+def _adapter(shape: Shape, seed: int, conversation: int) -> int:
+    """The more popular the lower its number: the chance of number k is about proportional to 1 / (k + 1)."""
+    return 0 if shape.adapters <= 1 else min(shape.adapters - 1, int((shape.adapters + 1.0) ** chance.uniform(seed, 13, conversation)) - 1)

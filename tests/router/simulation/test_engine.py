@@ -109,3 +109,15 @@ def test_everybody_is_served(jobs: list[tuple[float, int, int]], seqs: int) -> N
     for mixed in (0.0, 0.3, 1.0):
         assert replica.busy_s >= sum(shape.least_work_s(entered, made, mixed) for _, entered, made in jobs) * (1 - 1e-12)
     assert (replica.kv, replica.kv_share) == (0, 0.0)
+
+
+def test_adapters_wait_for_a_slot() -> None:
+    """Two adapters on one slot: the second is passed over until the first is done, and loading it stalls the step; the first's next request does not wait."""
+    replica = Replica(EngineShape(lora_slots=1, lora_load_ms=500.0))
+    replica.submit(Job(0, 100, 50, 100, adapter=1), 0.0)
+    replica.submit(Job(1, 100, 5, 100, adapter=2), 0.01)
+    replica.submit(Job(2, 100, 5, 100, adapter=1), 0.02)
+    events = replica.advance(100.0)
+    done = {event.key: event.at for event in events if event.done}
+    assert list(done) == [2, 0, 1]
+    assert done[1] > done[0] + 0.5

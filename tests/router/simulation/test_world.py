@@ -13,8 +13,9 @@ from router.simulation.hosted import Fault, HostedShape, Provider
 from router.simulation.ours import Ours
 from router.simulation.policies import BASELINES
 from router.simulation.scenarios import AIM, SMALL
+from router.simulation.setting import HOSTED, LOCAL, Outcome, Setting, Told
 from router.simulation.trace import Ask, Shape, Trace, synthetic
-from router.simulation.world import HOSTED, LOCAL, Outcome, Setting, Told, World
+from router.simulation.world import World
 from router.types import Slo
 
 BUSY = Setting("busy", synthetic("busy", Shape(rate=12.0, seconds=40.0), 3), SMALL, AIM)
@@ -31,6 +32,9 @@ class Fixed:
 
     def order(self, number: int, ask: Ask, world: World, now: float) -> Sequence[str]:
         return self._order
+
+    def replica(self, number: int, ask: Ask, world: World, now: float) -> int:
+        return number % world.setting.replicas
 
     def began(self, number: int, ask: Ask, backend: str, now: float) -> None:
         pass
@@ -133,4 +137,19 @@ def test_it_is_the_gateways_policy() -> None:
     outcomes = World(BUSY._replace(trace=BUSY.trace.scaled(4.0)), policy, 1).run()
     assert {outcome.backend for outcome in outcomes} == {HOSTED, LOCAL}
     for number in range(0, len(outcomes), 50):
-        assert replay(policy.decisions[number], policy.snapshot)[1]
+        assert replay(policy.decisions[number], policy.snapshot(0, 0.0))[1]
+
+
+def test_a_stalled_stream_is_broken() -> None:
+    """What stalls after its first token is paid for, counts as a miss, and nobody answers in its place."""
+    stalled = only(one(hosted_faults=(Fault(0.0, 10.0, "stall", 1.0),)), Fixed(HOSTED, LOCAL))
+    assert (stalled.backend, stalled.calls, stalled.missed, stalled.cost_nanousd) == (None, 1, True, 45_000)
+
+
+def test_a_dead_replica_is_one_of_several() -> None:
+    """Its calls fail over; the other replica answers its own."""
+    asks = Trace("two", (Ask(1.0, 100, 10), Ask(1.5, 100, 10)))
+    found = Setting("two", asks, SMALL, AIM, replicas=2, local_faults=(Fault(0.5, 10.0, "error"),))
+    first, second = sorted(World(found, Fixed(LOCAL, HOSTED), 1).run())
+    assert (first.backend, first.calls) == (HOSTED, 2)
+    assert (second.backend, second.calls) == (LOCAL, 1)
