@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
 log = logging.getLogger("breakeven.gateway")
+# Building the admin API takes a tenth of a second of the interpreter: the first requests come before it.
+_BUILD_AFTER_S = 2.0
 _ADMIN_PREFIXES = ("/admin", "/dashboard", "/metrics")
 
 
@@ -75,6 +77,7 @@ class App:
         self._spending, self._leads = Spending(gateway), options.leads
         self._endpoints = Endpoints(gateway, self.scrape)
         self._building: asyncio.Task[ASGIApp] | None = None
+        self._build_later: asyncio.TimerHandle | None = None
         self._companion: Companion | None = None
 
     def accompany(self, companion: Companion) -> None:
@@ -98,7 +101,7 @@ class App:
             await self._lifespan(receive, send)
 
     def _operations(self) -> asyncio.Task[ASGIApp]:
-        """Admin API and dashboard, built once, beside the requests that do not need them."""
+        """Admin API and dashboard, built once: when first asked for, or soon after the start, beside the requests that do not need them."""
         if self._building is None:
             self._building = asyncio.create_task(asyncio.to_thread(operations.build, self.gateway), name="operations")
         return self._building
@@ -121,7 +124,7 @@ class App:
         await warm_up(gateway)
         await self._spending.start(keep=self._leads)
         await self.scrape.start()
-        self._operations()
+        self._build_later = asyncio.get_running_loop().call_later(_BUILD_AFTER_S, self._operations)
         if self._companion is not None:
             await self._companion.start()
 
@@ -130,7 +133,10 @@ class App:
         gateway = self.gateway
         if self._companion is not None:
             await self._companion.close()
-        await asyncio.gather(self._operations(), return_exceptions=True)
+        if self._build_later is not None:
+            self._build_later.cancel()
+        if self._building is not None:
+            await asyncio.gather(self._building, return_exceptions=True)
         await self._spending.stop()
         await gateway.fleet.stop()
         await gateway.upstream.close()

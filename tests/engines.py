@@ -22,11 +22,11 @@ from gateway import adapters
 from gateway.adapters import Asked
 from gateway.config.load import load
 from gateway.config.models import Config
-from gateway.store.schema import upgrade
 from serving import registry
 from serving.database import connect, reading
 from serving.verbs import Change
 from serving.views import ReplicaView
+from tests.databases import prepare
 
 ROOT = Path(__file__).parents[1]
 # Tools and shapes as a real base would have them. A random model that may choose white space between JSON tokens never stops taking it.
@@ -60,7 +60,7 @@ class RealEngine:
         path.write_text(json.dumps(body))
         config = load(path, {})
         database = connect(config.database, directory)
-        upgrade(database)
+        prepare(database)
         with (directory / "controller.log").open("wb") as log:
             process = subprocess.Popen([sys.executable, "-c", PROCESS, str(path)], cwd=ROOT, start_new_session=True, stdout=log, stderr=log)
         return cls(directory, config, database, process)

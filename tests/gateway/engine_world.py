@@ -15,8 +15,8 @@ from sqlalchemy import Engine
 
 from gateway.config.models import Config
 from gateway.controller import Controller
-from gateway.store.schema import upgrade
 from serving.database import connect
+from tests.databases import prepare
 from tests.gateway.live_gateway import config_of
 from tests.serving.making import make_adapter, make_base, probes
 from tests.serving.servers import FAKE
@@ -51,7 +51,7 @@ def configured(directory: Path, **engine: Any) -> tuple[Config, Engine]:
     """The configuration and its fresh database."""
     config = config_of(directory, body(directory, **engine))
     database = connect(config.database, directory)
-    upgrade(database)
+    prepare(database)
     return config, database
 
 

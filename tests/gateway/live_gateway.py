@@ -20,10 +20,10 @@ from gateway.config.models import Config
 from gateway.http_edge import Bounds
 from gateway.store import exchanges, keys
 from gateway.store.ingest import Ingester
-from gateway.store.schema import upgrade
 from gateway.worker import settings
 from router.types import Exchange
 from serving.database import connect, reading, writing
+from tests.databases import prepare
 
 
 def config_of(directory: Path, body: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> Config:
@@ -43,7 +43,7 @@ class LiveGateway:
         self.directory = directory
         self.config = config_of(directory, body)
         self.database = connect(self.config.database, directory)
-        upgrade(self.database)
+        prepare(self.database)
         self.options = options or Options(environ={})
         self.bounds = bounds
         self.app: App

@@ -22,9 +22,9 @@ from gateway.alerts import Alerts, missing, signature
 from gateway.config.models import Config
 from gateway.store import alerts, exchanges, keys
 from gateway.store.keys import KeySpec
-from gateway.store.schema import upgrade
 from router.types import Exchange, Outcome, Usage
 from serving.database import connect, reading, writing
+from tests.databases import prepare
 from tests.gateway.live_gateway import config_of
 
 # 2026-11-23T14:00:00Z
@@ -87,7 +87,7 @@ def receiver() -> Iterator[Receiver]:
 def database(tmp_path: Path) -> Iterator[Engine]:
     """An empty database."""
     engine = connect("sqlite:///b.db", tmp_path)
-    upgrade(engine)
+    prepare(engine)
     yield engine
     engine.dispose()
 

@@ -15,11 +15,11 @@ from gateway.store import costs, rollups, segments
 from gateway.store.gpu import close_minutes, record_uptime
 from gateway.store.ingest import Ingester
 from gateway.store.period import ALWAYS, Period
-from gateway.store.schema import upgrade
 from gateway.store.spool import Spool
 from gateway.store.tables import attempts, exchanges
 from router.types import Attempt, Exchange, Outcome, Usage
 from serving.database import connect, reading, writing
+from tests.databases import prepare
 from tests.gateway import conservation
 
 NOON = 1795442400.0
@@ -114,7 +114,7 @@ def test_local_shares_and_idle_are_the_gpu_bill(tmp_path: Path, seed: int) -> No
     and none missing, each exchange costs what its attempts cost, and shares and idle sum to the bill to the nano-dollar."""
     chance = random.Random(seed)
     engine = connect("sqlite:///b.db", tmp_path)
-    upgrade(engine)
+    prepare(engine)
     rows = [_exchange(chance, number) for number in range(120)]
     waiting, spools = list(rows), [Spool(tmp_path / "spool", f"w{n}") for n in range(2)]
     for spool in spools:

@@ -13,18 +13,18 @@ from gateway.controller_metrics import ControllerMetrics, GpuTotals, Sources
 from gateway.metric_files import CONTROLLER, MetricFiles
 from gateway.store.gpu_totals import Total, since
 from gateway.store.ingest import Ingester
-from gateway.store.schema import upgrade
 from gateway.store.spool import Spool
 from gateway.store.tables import engine_minutes
 from gateway.telemetry.traces import Traces
 from serving.database import connect, reading, writing
+from tests.databases import prepare
 from tests.gateway.test_metrics import exchange, samples
 
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Engine]:
     engine = connect("sqlite:///b.db", tmp_path)
-    upgrade(engine)
+    prepare(engine)
     yield engine
     engine.dispose()
 

@@ -24,7 +24,6 @@ from gateway.config.models import Config
 from gateway.context import Gateway
 from gateway.store import gpu
 from gateway.store.ingest import Ingester
-from gateway.store.schema import upgrade
 from gateway.store.spool import Spool
 from gateway.view import Facts, FleetView
 from router.money import cost
@@ -35,6 +34,7 @@ from serving import registry, replica_table
 from serving.database import connect, reading, writing
 from serving.verbs import Change
 from serving.views import ReplicaView, VersionView
+from tests.databases import prepare
 
 NOW = 1795442400.0  # 2026-11-23T14:00:00Z
 ADMIN_KEY = "admin-key-for-tests"
@@ -86,7 +86,7 @@ def configure(directory: Path, *, admin_key: str = "", sandbox: bool = True, hos
 def fresh(config: Config) -> Engine:
     """An empty database."""
     engine = connect(config.database, config.source.parent)
-    upgrade(engine)
+    prepare(engine)
     return engine
 
 

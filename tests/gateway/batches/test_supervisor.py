@@ -14,9 +14,9 @@ from gateway.batches.runner import Place, Runner
 from gateway.batches.supervisor import Batches, choose
 from gateway.store import batches
 from gateway.store.batches import Batch
-from gateway.store.schema import upgrade
 from router.errors import StateError
 from serving.database import connect, reading, writing
+from tests.databases import prepare
 
 
 def batch(number: int, key: str) -> Batch:
@@ -36,7 +36,7 @@ def test_keys_take_turns() -> None:
 @pytest.fixture
 def database(tmp_path: Path) -> Engine:
     engine = connect("sqlite:///b.db", tmp_path)
-    upgrade(engine)
+    prepare(engine)
     return engine
 
 

@@ -18,11 +18,11 @@ import pytest
 from sqlalchemy import Engine
 
 from gateway.store import curves
-from gateway.store.schema import upgrade
 from serving import replica_table
 from serving.database import connect, reading, writing
 from serving.views import ReplicaView
 from tests.commands import Run, runner
+from tests.databases import prepare
 from tests.patience import patience
 from tests.serving.conftest import server
 
@@ -50,7 +50,7 @@ def store(tmp_path: Path) -> Iterator[Engine]:
     """The database of a configuration in a directory of its own."""
     (tmp_path / "breakeven.yaml").write_text(CONFIG.replace(", args: [--dtype, bfloat16]", ""))
     database = connect("sqlite:///breakeven.db", tmp_path)
-    upgrade(database)
+    prepare(database)
     yield database
     database.dispose()
 

@@ -11,9 +11,9 @@ from sqlalchemy import Engine
 from gateway.commands import reprice as command
 from gateway.repricing import Repricer
 from gateway.store import exchanges
-from gateway.store.schema import upgrade
 from router.types import Attempt, Exchange, Outcome, Usage
 from serving.database import connect, reading, writing
+from tests.databases import prepare
 from tests.gateway.commands.conftest import CONFIG, Run
 
 NOON = 1_795_953_600.0  # 2026-11-29T12:00:00Z
@@ -24,7 +24,7 @@ PRICED = CONFIG.replace("prices: []", "prices: [{provider: mine, model: m, input
 def ledger(run: Run, tmp_path: Path) -> Iterator[Engine]:
     """Three rows of a model whose price was unknown."""
     engine = connect("sqlite:///breakeven.db", tmp_path)
-    upgrade(engine)
+    prepare(engine)
     call = Attempt("mine/m", 200, None, NOON, 1.0, 2.0, Usage(10, 0, 1), "provider", None, "unknown")
     rows = [
         Exchange(

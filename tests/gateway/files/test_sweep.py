@@ -7,14 +7,14 @@ from pathlib import Path
 
 from gateway.files.sweep import sweep
 from gateway.store import content, files, uploads
-from gateway.store.schema import upgrade
 from serving.database import connect, reading, writing
+from tests.databases import prepare
 
 
 def test_files_expire(tmp_path: Path) -> None:
     """Expired files, parts of uploads whose hour is over and contents without a row go from database and disk; the others stay."""
     database = connect("sqlite:///b.db", tmp_path)
-    upgrade(database)
+    prepare(database)
     now = time.time()
 
     def put(identity: str) -> None:

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from gateway.store import exchanges
-from gateway.store.schema import upgrade
 from router.types import Exchange, Outcome, Usage
 from serving.database import connect, writing
 from tests.commands import Run, runner
+from tests.databases import prepare
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def test_the_ledger(run: Run, tmp_path: Path) -> None:
     """What last week would have cost: the requests a route had, whose usage is known."""
     (tmp_path / "breakeven.yaml").write_text("routes: {r: {candidates: [{provider: openai, model: gpt-4o-mini}]}}\nproviders: {openai: {api_key: k}}\n")
     engine = connect("sqlite:///breakeven.db", tmp_path)
-    upgrade(engine)
+    prepare(engine)
     now = time.time()
     rows = [_exchange(number, now, "r" if number % 3 else "other") for number in range(30)]
     with writing(engine) as conn:
