@@ -67,6 +67,13 @@ rollup_dirty = Table(
 )
 # Hours with so few rows that their minutes are not worth keeping: readers take the rows.
 rollup_thin = Table("rollup_thin", metadata, Column("start", Integer, primary_key=True, autoincrement=False))
+# The values of tags (`name=value`) that have sums of their own on a day (days since the epoch); the others of that day share one (tag_values.py).
+rollup_tag_values = Table(
+    "rollup_tag_values",
+    metadata,
+    Column("day", Integer, primary_key=True, autoincrement=False),
+    Column("tag", String, primary_key=True),
+)
 # One row: the minute before which rows have been deleted and only hours and days are left, which stay as they are.
 rollup_horizon = Table(
     "rollup_horizon",
