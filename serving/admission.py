@@ -21,6 +21,7 @@ from serving.tensors import READABLE, Tensor, header, scan
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _KEY = re.compile(r"base_model\.model\.model\.layers\.(\d{1,4})\.(?:self_attn|mlp)\.(\w+)\.lora_([AB])\.weight")
+_VOCABULARY = re.compile(r"\.(?:embed_tokens|lm_head)\.")
 # An element of B·A·scale cannot exceed rank · max|A| · max|B| · scale. Trained adapters stay below 10; weights are about 0.02.
 MOST_UPDATE = 1_000.0
 _SHOWN = 3
@@ -107,7 +108,7 @@ def _header(path: Path, most: int) -> tuple[tuple[Tensor, ...] | None, list[Reas
         return None, [Reason("weights_damaged", error.message, "copy or save the adapter again")]
     wrong = sorted({t.dtype for t in found} - set(READABLE))
     if wrong:
-        return None, [Reason("dtype", f"weights in {', '.join(wrong)} are not served as they were trained", "save the adapter in float32 or bfloat16")]
+        return None, [Reason("dtype", f"weights in {', '.join(wrong)} are not served as they were trained", "save the adapter in float32, bfloat16 or float16")]
     if not found:
         return None, [Reason("weights_empty", f"{WEIGHTS} holds no tensors", "save the adapter again")]
     return found, []
@@ -116,11 +117,11 @@ def _header(path: Path, most: int) -> tuple[tuple[Tensor, ...] | None, list[Reas
 def _pairs(tensors: Iterable[Tensor]) -> tuple[Pairs, list[Reason]]:
     """The A and B of each (layer, module), or why the names do not form such pairs."""
     halves: dict[Place, dict[str, Tensor]] = {}
-    unknown, unservable = [], set()
+    unknown, resized, unservable = list[str](), list[str](), set[str]()
     for tensor in tensors:
         match = _KEY.fullmatch(tensor.name)
         if match is None:
-            unknown.append(tensor.name)
+            (resized if _VOCABULARY.search(tensor.name) else unknown).append(tensor.name)
         elif match[2] not in MODULES:
             unservable.add(match[2])
         else:
@@ -129,6 +130,9 @@ def _pairs(tensors: Iterable[Tensor]) -> tuple[Pairs, list[Reason]]:
     if unknown:
         remedy = "save it with PEFT's save_pretrained; LoRA on attention and MLP projections only (no embeddings, heads or extra modules)"
         reasons.append(Reason("unknown_weights", f"not weights of a LoRA on a decoder layer: {_some(unknown)}", remedy))
+    if resized:
+        said = f"it carries weights of the vocabulary: {_some(resized)}"
+        reasons.append(Reason("embeddings", said, "train without added tokens, resized embeddings or LoRA on embed_tokens and lm_head"))
     if unservable:
         reasons.append(Reason("target_modules", f"modules that cannot be served: {_some(sorted(unservable))}", f"train {', '.join(MODULES)} only"))
     single = [f"layer {layer} {module}" for (layer, module), parts in sorted(halves.items()) if len(parts) == 1]
@@ -174,6 +178,7 @@ def _complete(pairs: Pairs, config: PeftConfig, layers: int | None) -> tuple[Non
     modules = config.targets or frozenset(module for _, module in pairs)
     depth = layers or 1 + max(layer for layer, _ in pairs)
     wanted = {(layer, module) for layer in config.layers or range(depth) for module in modules}
+    wanted = {(layer, module) for layer, module in wanted if not config.excludes(f"model.layers.{layer}.{_block(module)}.{module}")}
     missing = [f"layer {layer} {module}" for layer, module in sorted(wanted - set(pairs))]
     extra = [f"layer {layer} {module}" for layer, module in sorted(set(pairs) - wanted)]
     reasons = []

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from router.errors import DataError
+from serving import documents
 
 # Keys that saving a model again changes without changing the model.
 VOLATILE = frozenset({"_name_or_path", "transformers_version", "torch_dtype", "dtype", "use_cache", "_attn_implementation_autoset", "quantization_config"})
@@ -34,6 +35,7 @@ class BaseIdentity:
 
     `weights` covers each weights file's size, first and last MiB: enough to tell two models apart, cheap for 15 GB.
     `layers` and `shapes` (module -> (out, in)) are what a LoRA must match; `shapes` is empty for an architecture we cannot check.
+    `revision` is the commit where it lies in a Hugging Face hub cache, else "".
     """
 
     name: str
@@ -44,6 +46,7 @@ class BaseIdentity:
     template: str | None
     layers: int = 0
     shapes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    revision: str = ""
 
     def as_dict(self) -> dict[str, object]:
         """JSON-safe; `from_dict` reads it back."""
@@ -80,6 +83,7 @@ def identify(directory: Path, name: str | None = None) -> BaseIdentity:
         template=template_hash(directory),
         layers=layers,
         shapes=shapes,
+        revision=directory.name if directory.parent.name == "snapshots" else "",
     )
 
 
@@ -115,6 +119,8 @@ def template_hash(directory: Path) -> str | None:
         text: object = path.read_text(encoding="utf-8")
     elif (directory / "tokenizer_config.json").is_file():
         text = _json(directory / "tokenizer_config.json").get("chat_template")
+        if isinstance(text, list):  # several by name, as transformers wrote them until 4.43
+            text = next((one.get("template") for one in text if isinstance(one, dict) and one.get("name") == "default"), None)
     else:
         return None
     return hashlib.sha256(_GENERATION.sub("", text).strip().encode()).hexdigest() if isinstance(text, str) else None
@@ -152,7 +158,7 @@ def _weights(directory: Path) -> str:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        body = json.loads(path.read_text(encoding="utf-8"))
+        body = documents.read(path)
     except FileNotFoundError:
         raise DataError(f"{path} is missing; name the directory of a complete model") from None
     except (OSError, ValueError) as error:

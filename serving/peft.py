@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from router.errors import Reason
+from serving import documents
 from serving.base import MODULES
 
 # Initialisations that only choose the first weights; all others change the base model's own weights while they train.
@@ -29,12 +29,18 @@ _FEATURES = {
     "use_qalora": ("qalora", "QALoRA cannot be served", "train a plain LoRA"),
     "trainable_token_indices": ("trainable_tokens", "trained token embeddings cannot be served", "train without trainable_token_indices"),
     "target_parameters": ("target_parameters", "LoRA on bare parameters cannot be served", "use target_modules"),
+    "arrow_config": ("variant", "Arrow routing between adapters cannot be served", "train a plain LoRA"),
+    "kasa_config": ("variant", "KaSA cannot be served", "train a plain LoRA"),
+    "monteclora_config": ("variant", "MonteCLoRA cannot be served", "train a plain LoRA"),
 }
+_SWITCHES = ("use_rslora", "use_dora", "fan_in_fan_out", "lora_bias", "use_qalora", "use_bdlora")
+_MOST_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class PeftConfig:
-    """A configuration that can be served. `targets` is empty where modules were given as a pattern, `layers` is empty for all layers."""
+    """A configuration that can be served. `targets` is empty where modules were given as a pattern, `layers` is empty for all layers; `excluded` are modules
+    that were left out by name, `revision` is the base's where one was named."""
 
     rank: int
     alpha: float
@@ -44,6 +50,8 @@ class PeftConfig:
     layers: tuple[int, ...]
     ranks: Mapping[str, int]
     alphas: Mapping[str, float]
+    excluded: frozenset[str] = frozenset()
+    revision: str | None = None
 
     def rank_of(self, module: str) -> int:
         """The rank of a module such as `model.layers.0.mlp.up_proj`."""
@@ -54,15 +62,19 @@ class PeftConfig:
         rank, alpha = self.rank_of(module), _match(self.alphas, module, self.alpha)
         return alpha / (math.sqrt(rank) if self.rslora else rank)
 
+    def excludes(self, module: str) -> bool:
+        """Whether a module such as `model.layers.0.mlp.up_proj` was left out by name: PEFT's rule, the whole name or its end at a dot."""
+        return any(module == name or module.endswith("." + name) for name in self.excluded)
+
 
 def read_config(path: Path, max_rank: int) -> tuple[PeftConfig | None, list[Reason]]:
     """The configuration, or every reason why it cannot be served."""
     if not path.is_file():
         return None, [Reason("config_missing", f"there is no {path.name}", _SAVE_AGAIN)]
     try:
-        body = json.loads(path.read_text(encoding="utf-8"))
+        body = documents.read(path, _MOST_BYTES)
     except (OSError, ValueError) as error:
-        return None, [Reason("config_damaged", f"{path.name} is not JSON: {error}", _SAVE_AGAIN)]
+        return None, [Reason("config_damaged", f"{path.name} is not JSON that can be trusted: {error}", _SAVE_AGAIN)]
     if not isinstance(body, dict):
         return None, [Reason("config_damaged", f"{path.name} is not a JSON object", _SAVE_AGAIN)]
     reasons = [*_features(body), *_numbers(body, max_rank), *_targets(body)]
@@ -75,6 +87,9 @@ def _features(body: Mapping[str, Any]) -> Iterator[Reason]:
     for key, (code, message, remedy) in _FEATURES.items():
         if body.get(key):
             yield Reason(code, message, remedy)
+    for key in _SWITCHES:
+        if not isinstance(body.get(key), bool | None):
+            yield Reason("config_type", f"{key} is {body[key]!r}; it must be true or false", _SAVE_AGAIN)
     if body.get("bias", "none") != "none":
         yield Reason("bias", f"bias {body['bias']!r} cannot be served", "train with bias: none")
     init = body.get("init_lora_weights", True)
@@ -108,22 +123,27 @@ def _targets(body: Mapping[str, Any]) -> Iterator[Reason]:
     if wrong:
         yield Reason("target_modules", f"modules that cannot be served: {', '.join(wrong[:5])}", f"train {', '.join(MODULES)} only")
     layers = body.get("layers_to_transform")
-    if layers is not None and not isinstance(layers, int | list):
+    if layers is not None and not all(type(layer) is int for layer in (layers if isinstance(layers, list) else [layers])):
         yield Reason("layers_to_transform", "layers_to_transform must be a layer or a list of layers", _SAVE_AGAIN)
+    excluded = body.get("exclude_modules") or []
+    if not isinstance(excluded, list) or not all(isinstance(name, str) for name in excluded):
+        yield Reason("exclude_modules", "exclude_modules must list module names: a pattern of someone else is not run here", "train with a list of names")
 
 
 def _config(body: Mapping[str, Any]) -> PeftConfig:
     targets, layers = body["target_modules"], body.get("layers_to_transform")
-    name = body.get("base_model_name_or_path")
+    name, revision = body.get("base_model_name_or_path"), body.get("revision")
     return PeftConfig(
         rank=body["r"],
         alpha=float(body["lora_alpha"]),
         rslora=bool(body.get("use_rslora")),
         base_name=name if isinstance(name, str) and name else None,
         targets=frozenset() if isinstance(targets, str) else frozenset(name.rpartition(".")[2] for name in targets),
-        layers=() if layers is None else (layers,) if isinstance(layers, int) else tuple(int(n) for n in layers),
+        layers=() if layers is None else (layers,) if isinstance(layers, int) else tuple(layers),
         ranks={_bare(key): value for key, value in (body.get("rank_pattern") or {}).items()},
         alphas={_bare(key): value for key, value in (body.get("alpha_pattern") or {}).items()},
+        excluded=frozenset(body.get("exclude_modules") or ()),
+        revision=None if revision in (None, "", "main") else str(revision),
     )
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from router.errors import DataError, Reason
+from serving import documents
 from serving.base import BaseIdentity, from_dict, template_hash, tokenizer_hash
 from serving.peft import PeftConfig
 
@@ -25,7 +25,7 @@ def read_manifest(path: Path) -> tuple[dict[str, Any] | None, list[Reason]]:
     if not file.is_file():
         return {}, []
     try:
-        body = json.loads(file.read_text(encoding="utf-8"))
+        body = documents.read(file)
         files = body.get("files", {})
         changed = [name for name, digest in files.items() if not _unchanged(path / Path(name).name, digest)]
     except (OSError, ValueError, AttributeError) as error:
@@ -53,6 +53,9 @@ def check_base(config: PeftConfig | None, manifest: Mapping[str, Any], base: Bas
         return None, [Reason("base_unknown", "adapter_config.json does not say which base it was trained on", "set base_model_name_or_path to the base's name")]
     if _bare(config.base_name) != _bare(base.name):
         return None, [Reason("base_mismatch", f"trained on {config.base_name}, the engine serves {base.name}", remedy)]
+    if config.revision is not None and not (base.revision and base.revision.startswith(config.revision)):
+        said = f"trained on revision {config.revision}, the engine serves {base.revision or 'one that it does not name'}"
+        return None, [Reason("base_revision", said, "serve that revision; or leave `revision` out of adapter_config.json if they are the same weights")]
     return None, []
 
 
@@ -63,6 +66,9 @@ def check_tokenizer(path: Path, manifest: Mapping[str, Any], base: BaseIdentity)
     except DataError as error:
         return None, [Reason("tokenizer_damaged", error.message, "save the tokenizer again, or leave it out of the directory")]
     reasons = []
+    if not made_with.get("tokenizer") and (path / "added_tokens.json").is_file():
+        said = "added_tokens.json names tokens of its own, and without tokenizer.json it cannot be seen whether the base has them"
+        reasons.append(Reason("added_tokens", said, "save the fast tokenizer along; or leave added_tokens.json out if it was trained without new tokens"))
     if made_with.get("tokenizer") and made_with["tokenizer"] != base.tokenizer:
         reasons.append(Reason("tokenizer_mismatch", "it was trained with another tokenizer than the base's", f"train with the tokenizer of {base.name}"))
     if made_with.get("template") and made_with["template"] != base.template:

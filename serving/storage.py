@@ -19,8 +19,9 @@ from uuid import uuid4
 from router.errors import AdapterRefused, Reason
 
 PICKLES = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt"})
-# What trainers leave beside an adapter: pickles that nobody needs for serving. They are neither opened nor copied.
-LEFTOVERS = ("training_args.bin", "optimizer.pt", "scheduler.pt", "scaler.pt", "rng_state")
+# What trainers leave beside an adapter and nobody needs for serving: state to go on from, which is pickled, logs, programs. Neither opened nor copied.
+LEFTOVERS = ("training_args.", "optimizer.", "scheduler.", "scaler.", "rng_state", "random_states", "trainer_state.", "trainer_log.", "tokens_state.")
+LEFT_OUT = frozenset({".py", ".sh", ".so", ".log", ".png", ".svg", ".html"})
 MOST_FILES = 200
 MOST_BYTES = 5 << 30
 _CHUNK = 1 << 20
@@ -117,13 +118,11 @@ def _files(source: Path, roots: list[Path]) -> Iterator[tuple[str, Path]]:
         name = entry.name
         if entry.is_symlink() and not any(entry.resolve().is_relative_to(root) for root in roots):
             raise _refused("symlink", f"{name} is a link that leads outside adapters.import_roots", "copy the directory with cp -L")
-        if name.startswith(".") or entry.is_dir():
+        if name.startswith((".", *LEFTOVERS)) or entry.is_dir() or entry.suffix.lower() in LEFT_OUT:
             continue
         if not entry.is_file() or not stat.S_ISREG(entry.stat().st_mode):
             raise _refused("not_a_file", f"{name} is not a regular file", "leave it out of the directory")
         if entry.suffix.lower() in PICKLES:
-            if name.startswith(LEFTOVERS):
-                continue
             raise _refused("pickle", f"{name} is a pickle, which can run code when it is loaded", "save with safe_serialization=True, and leave the pickle out")
         yield name, entry.resolve()
 

@@ -43,8 +43,8 @@ def test_a_good_directory_becomes_a_version(tmp_path: Path, database: Engine, in
 
 def test_a_bad_directory_leaves_no_trace(tmp_path: Path, database: Engine, into: Intake) -> None:
     """A refusal keeps neither rows nor files, and names every reason in one sentence."""
-    source = make_adapter(tmp_path / "in" / "a", lora(dtype="F16"), base_model_name_or_path="x")
-    with pytest.raises(AdapterRefused, match=r"trained on x.*weights in F16") as caught:
+    source = make_adapter(tmp_path / "in" / "a", {k: ("I16", s, r[: len(r) // 2]) for k, (_, s, r) in lora().items()}, base_model_name_or_path="x")
+    with pytest.raises(AdapterRefused, match=r"trained on x.*weights in I16") as caught:
         add(database, into, "support", str(source), "me", 1.0)
     assert [reason.code for reason in caught.value.reasons] == ["base_mismatch", "dtype"]
     with reading(database) as conn:
