@@ -24,14 +24,13 @@ from gateway.commands.prices import prices
 from gateway.commands.reconcile import reconcile
 from gateway.commands.reprice import reprice
 from gateway.commands.simulate import simulate
-from router.errors import BreakevenError, ConfigError, DataError
+from router.errors import BreakevenError, ConfigError
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from gateway.config.models import Config
 
-_HELP = "Answers each request with the cheapest model that is good enough and fast enough, and says whether training your own is worth it."
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=_HELP)
 dataset_app = typer.Typer(no_args_is_help=True, help="Build, check and preview training data.")
 adapters_app = typer.Typer(no_args_is_help=True, help="Add, load, promote, roll back and retire adapter versions.")
@@ -155,6 +154,7 @@ def dataset_build(
     out: Annotated[Path, typer.Option(help="Directory to write; must not exist.")],
     route: Annotated[str | None, typer.Option(help="From the captured traffic of this route.")] = None,
     file: Annotated[Path | None, typer.Option(help="From a JSONL file in OpenAI's chat format.")] = None,
+    redact: Annotated[list[str] | None, typer.Option(help="Take out what looks like this: email, phone or card (repeat).")] = None,
     config: ConfigPath = None,
     json: Json = False,
 ) -> None:
@@ -164,26 +164,27 @@ def dataset_build(
 
     if (route is None) == (file is None):
         raise ConfigError("give either --route NAME or --file PATH")
+    blot = commands.kinds_of_personal_data(redact or ())
     if file is not None:
-        document = commands.build_dataset(None, None, file, out)
+        document = commands.build_dataset(None, None, file, out, blot)
     else:
         found = configuration(config)
         with database(found) as engine:
-            document = commands.build_dataset(found, engine, str(route), out)
+            document = commands.build_dataset(found, engine, str(route), out, blot)
     show(document, json, terminal.dataset)
 
 
 @dataset_app.command("check", epilog="Example: breakeven dataset check train.jsonl")
-def dataset_check(file: Path, json: Json = False) -> int:
-    """Read a JSONL file and report every problem with its line; exit code 1 when there is one."""
+def dataset_check(
+    file: Path,
+    against: Annotated[Path | None, typer.Option(help="A JSONL file to be judged on: its questions must not be in FILE.")] = None,
+    json: Json = False,
+) -> None:
+    """Read a JSONL file and report every problem with its line, and what else should be known; exit code 1 when there is a problem."""
     from gateway import terminal
-    from training import dataset
+    from training import commands
 
-    found = dataset.examine(file)
-    if found.problems:
-        raise DataError(f"{file}: {len(found.problems)} problem(s) in {found.lines} lines", found.problems)
-    show(found.as_dict(), json, terminal.examined)
-    return 0
+    show(commands.check_dataset(file, against), json, terminal.examined)
 
 
 @dataset_app.command("preview", epilog="Example: breakeven dataset preview train.jsonl --base Qwen/Qwen2.5-7B-Instruct")

@@ -1,4 +1,4 @@
-"""One chat example in OpenAI's fine-tuning format: a JSON line in, an `Example` or every problem of that line out.
+"""One example in OpenAI's fine-tuning formats (chat, or prompt and completion): a JSON line in, an `Example` or every problem of that line out.
 
 Public: `parse(line, number, file) -> Example | tuple[Problem, ...]`, `from_messages`, `Example`, `question`, `canonical`.
 Pure. Not here: files and whole-dataset checks (dataset.py), tokens (tokens.py).
@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
+from gateway.store import redact
 from router.errors import Problem
 
 Message = Mapping[str, Any]
@@ -62,6 +63,14 @@ class Example:
         return json.dumps(body, ensure_ascii=False, separators=(",", ":"))
 
 
+def redacted(example: Example, kinds: Collection[str]) -> Example:
+    """The example without what looks like personal data of these kinds (gateway.store.redact); its digest is that of what is left."""
+    messages = [redact.body(message, kinds) for message in example.messages]
+    body = _line_body(messages, example.tools, example.trained)
+    digest = hashlib.sha256(canonical(body).encode()).hexdigest()
+    return replace(example, messages=tuple(messages), digest=digest)
+
+
 def question(messages: Sequence[Message]) -> str:
     """The text of a conversation's messages other than system and developer ones."""
     return "\n".join(str(m.get("content") or "") for m in messages if m["role"] not in ("system", "developer"))
@@ -82,6 +91,7 @@ def parse(line: str, number: int, file: str | None = None) -> Example | tuple[Pr
     body = _json_object(line, say)
     if body is None:
         return tuple(problems)
+    body = _from_completion(body)
     _check_top(body, say)
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages:
@@ -142,6 +152,15 @@ def _json_object(line: str, say: Say) -> dict[str, Any] | None:
         say("", f'must be a JSON object like {{"messages": [...]}}, not {_kind(body)}')
         return None
     return body
+
+
+def _from_completion(body: dict[str, Any]) -> dict[str, Any]:
+    """OpenAI's older `{"prompt", "completion"}` lines as the conversation they stand for; anything else as it is."""
+    prompt, completion = body.get("prompt"), body.get("completion")
+    if set(body) != {"prompt", "completion"} or not isinstance(prompt, str) or not isinstance(completion, str):
+        return body
+    # those files separate the two by a leading space of the completion, which no chat model writes
+    return {"messages": [{"role": "user", "content": prompt}, {"role": "assistant", "content": completion.removeprefix(" ")}]}
 
 
 def _encodable(body: object) -> bool:

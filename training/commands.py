@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import Engine
 
 from gateway.config.models import Config
-from gateway.store import captures, exchanges
+from gateway.store import captures, exchanges, redact
 from gateway.store import keys as key_store
 from router.errors import ConfigError, RequestError
 from router.naming import backend_name
@@ -55,8 +55,11 @@ def from_route(config: Config, database: Engine, route: str) -> tuple[list[chat.
     return list(found.examples), found.source(route)
 
 
-def build_dataset(config: Config | None, database: Engine | None, source: str | Path, out: Path) -> dict[str, Any]:
-    """Write the dataset directory `out` from a route's captures (`source` a name, with `config` and `database`) or from a JSONL file (`source` a Path)."""
+def build_dataset(config: Config | None, database: Engine | None, source: str | Path, out: Path, blot: Collection[str] = ()) -> dict[str, Any]:
+    """Write the dataset directory `out` from a route's captures (`source` a name, with `config` and `database`) or from a JSONL file (`source` a Path).
+
+    `blot` are the kinds of personal data (gateway.store.redact.KINDS) to take out on the way.
+    """
     held_out: list[str] = []
     if isinstance(source, Path):
         examples = list(dataset.check(source).examples)
@@ -67,9 +70,28 @@ def build_dataset(config: Config | None, database: Engine | None, source: str | 
         held_out = suite.questions(suite.load(gold)) if gold else []
     else:
         raise ConfigError("a dataset is built from --route NAME or --file PATH")
+    if blot:
+        examples, origin = [chat.redacted(example, blot) for example in examples], {**origin, "redacted": sorted(blot)}
     built = dataset.build(out, examples, origin, held_out=held_out)
     warnings = [w.as_dict() for w in dataset.warnings_of(examples, None)]
     return {"path": str(built.path), **built.manifest, "warnings": warnings}
+
+
+def kinds_of_personal_data(names: Collection[str]) -> tuple[str, ...]:
+    """The names, checked. ConfigError for one that does not exist."""
+    unknown = sorted(set(names) - redact.KINDS)
+    if unknown:
+        raise ConfigError(f"--redact {unknown[0]}: there is {', '.join(sorted(redact.KINDS))}")
+    return tuple(sorted(names))
+
+
+def check_dataset(file: Path, against: Path | None) -> dict[str, Any]:
+    """What `dataset check` says. Raises DataError with every problem of `file`, and with those of `against`."""
+    found = dataset.check(file)
+    if against is not None:
+        leaks = dataset.leaks(found.examples, dataset.check(against).examples, str(file), str(against))
+        found = replace(found, warnings=(*leaks, *found.warnings))
+    return found.as_dict()
 
 
 def preview(base: str, source: Path, count: int) -> list[Any]:

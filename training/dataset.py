@@ -19,6 +19,7 @@ from typing import Any
 
 from router.errors import DataError, Problem
 from training import chat, manifest, split
+from training.advice import advice
 from training.chat import Example
 from training.duplicates import clusters
 
@@ -99,7 +100,7 @@ def check(path: Path) -> Examination:
 
 
 def warnings_of(examples: Sequence[Example], file: str | None) -> list[Problem]:
-    """What does not stop training but should be known: repeated lines, one prompt with different answers, near-duplicates."""
+    """What does not stop training but should be known: repeated lines, one prompt with different answers, near-duplicates, and `advice`."""
     out: list[Problem] = []
     lines_of: dict[str, list[int]] = defaultdict(list)
     answers_of: dict[str, dict[str, int]] = defaultdict(dict)
@@ -120,7 +121,20 @@ def warnings_of(examples: Sequence[Example], file: str | None) -> list[Problem]:
         out.append(
             Problem(f"{near} example(s) are near-duplicates of another; they stay in one part, so none leaks from training into validation or test", file)
         )
-    return out
+    return [*out, *advice(examples, file)]
+
+
+def leaks(examples: Sequence[Example], other: Sequence[Example], file: str | None, other_file: str) -> list[Problem]:
+    """Examples that ask the same or nearly the same as one of `other`, the file they are to be judged on: their scores there would measure memory."""
+    cluster_of = clusters([example.question for example in (*other, *examples)])
+    known: dict[int, int] = {}
+    for cluster, example in zip(cluster_of, other, strict=False):
+        known.setdefault(cluster, example.line)
+    met = [(example.line, known[cluster]) for example, cluster in zip(examples, cluster_of[len(other) :], strict=True) if cluster in known]
+    if not met:
+        return []
+    where = "; ".join(f"line {mine} is line {theirs} there" for mine, theirs in met[:NAMED_LINES])
+    return [Problem(f"{len(met)} example(s) ask what {other_file} asks too, its scores would measure memory: {where}", file, met[0][0])]
 
 
 def near_clusters(examples: Sequence[Example]) -> list[int]:
