@@ -24,6 +24,7 @@ from gateway.commands.prices import prices
 from gateway.commands.reconcile import reconcile
 from gateway.commands.reprice import reprice
 from gateway.commands.simulate import simulate
+from gateway.commands.worth import worth
 from router.errors import BreakevenError, ConfigError
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from gateway.config.models import Config
 
+_HELP = "Answers each request with the cheapest model that is good enough and fast enough, and says whether training your own is worth it."
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=_HELP)
 dataset_app = typer.Typer(no_args_is_help=True, help="Build, check and preview training data.")
 adapters_app = typer.Typer(no_args_is_help=True, help="Add, load, promote, roll back and retire adapter versions.")
@@ -306,6 +308,7 @@ app.command(epilog="Example: breakeven reconcile usage.json --provider openai --
 app.command(epilog="Example: breakeven reprice --since 2027-01-01 --until 2027-01-31 --model gpt-4o-mini --reason 'discount came late'")(reprice)
 app.command(epilog="Example: breakeven simulate trace.csv --rate 4 --scenario calm,outage --html report.html")(simulate)
 app.command(epilog="Example: breakeven calibrate local --batches 1,8,32 --seconds 20")(calibrate)
+app.command(epilog="Example: breakeven worth support-triage --assume engineering_weeks=2 --html worth.html")(worth)
 app.command(epilog="Example: breakeven bench --seconds 10 --litellm ~/litellm/bin/python --soak 300")(bench)
 
 

@@ -43,6 +43,7 @@ from gateway.config.values import (
     Whole,
     absolute,
 )
+from gateway.config.worth import WorthConfig
 from router.errors import Problem
 from router.money import parse_usd
 from router.types import Kind, Slo
@@ -251,6 +252,7 @@ class Config(Section):
     routes: dict[str, RouteConfig] = Field(default={})
     budgets: BudgetsConfig = BudgetsConfig()
     alerts: AlertsConfig = AlertsConfig()
+    worth: WorthConfig = WorthConfig()
 
     _source: Path = PrivateAttr(default=Path("breakeven.yaml"))
     _warnings: tuple[Problem, ...] = PrivateAttr(default=())
