@@ -60,7 +60,8 @@ async def admit(gateway: Gateway, endpoint: Endpoint, request: Request) -> Run:
             wishes=asked,
             features=wanted,
             hold=hold,
-            keep_text=_captures(plan, ask, asked, wanted),
+            captured=_captures(plan, ask, asked, wanted),
+            watched=_watches(gateway, plan, ask, asked, now),
             waited_s=waited_s,
             trace=context.read(request.header(b"traceparent")) if view.config.telemetry.reads_traceparent else None,
         )
@@ -133,6 +134,13 @@ def _captures(plan: RoutePlan, ask: Ask, asked: Wishes, wanted: Features) -> boo
     if ask.chat is not None and not NATIVE.isdisjoint(wanted.needs):
         return False  # chat has no words for all of it
     return plan.capture.sample >= 1.0 or bucket(wanted.conversation, f"capture:{plan.route}") < plan.capture.sample * 100.0
+
+
+def _watches(gateway: Gateway, plan: RoutePlan, ask: Ask, asked: Wishes, now: float) -> bool:
+    """Whether this request is measured for drift."""
+    if not plan.watch or plan.route is None or plan.pinned or asked.no_capture or "messages" not in ask.conversation:
+        return False
+    return gateway.sampler.takes(plan.route, plan.watch, now)
 
 
 def _is_json(kind: bytes) -> bool:

@@ -27,6 +27,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from gateway.drift.sampling import Sampler
 from gateway.responses.memory import Memory
 
 if TYPE_CHECKING:
@@ -61,3 +62,4 @@ class Gateway:
     started: float
     reload: Callable[[], Awaitable[Config]]
     responses: Memory = field(default_factory=Memory)
+    sampler: Sampler = field(default_factory=Sampler)

@@ -70,7 +70,10 @@ class _Maker:
 
     def route(self, name: str, route: RouteConfig) -> RoutePlan:
         found = [backend for candidate in route.candidates for backend in self.candidates(name, candidate)]
-        return _plan(name, name, tuple(found), route)
+        plan = _plan(name, name, tuple(found), route)
+        drift = self.config.drift
+        watched = drift.enabled and route.drift.enabled and any(backend.candidate.adapter for backend in found)
+        return replace(plan, watch=drift.per_second) if watched else plan
 
     def candidates(self, route: str, candidate: CandidateConfig) -> list[Backend]:
         if candidate.provider is not None:

@@ -17,7 +17,8 @@ from router.types import Decision, Features, Outcome
 
 @dataclass(slots=True)
 class Run:
-    """`time` is epoch seconds, `started`, `ended` and the `_s` fields are `perf_counter` seconds. `view` and `plan` are what was in force when it began."""
+    """`time` is epoch seconds, `started`, `ended` and the `_s` fields are `perf_counter` seconds. `view` and `plan` are what was in force when it began.
+    `captured`: the conversation is kept; `watched`: it is measured for drift; for either the text of the answer is put together (`keep_text`)."""
 
     gateway: Gateway
     id: str
@@ -31,7 +32,8 @@ class Run:
     wishes: Wishes
     features: Features
     hold: Hold
-    keep_text: bool = False
+    captured: bool = False
+    watched: bool = False
     decision: Decision | None = None
     calls: list[Call] = field(default_factory=list)
     outcome: Outcome = Outcome.INTERRUPTED
@@ -49,6 +51,11 @@ class Run:
     def last(self) -> Call | None:
         """The call whose answer the client gets, or the last that failed."""
         return self.calls[-1] if self.calls else None
+
+    @property
+    def keep_text(self) -> bool:
+        """Whether the text of the answer is wanted once it is over."""
+        return self.captured or self.watched
 
     @property
     def elapsed_ms(self) -> float:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from gateway.answer import reason
 from gateway.costing import all_hosted, attempt, total
+from gateway.drift.sampling import measured
 from gateway.live import Observation
 from gateway.store.captures import Capture, redacted
 from router.types import Exchange, Live, Outcome, Scored, Usage
@@ -61,6 +62,8 @@ def settle(run: Run) -> Exchange:
         digest = run.decision.snapshot_digest
         gateway.spool.snapshot(digest, run.plan.bodies[digest])
     gateway.spool.settle(exchange, run.decision, _capture(run))
+    if run.watched and (sample := measured(run, exchange)) is not None:
+        gateway.spool.measured(sample)
     gateway.limits.settle(run.hold, exchange.usage.input + exchange.usage.output, exchange.cost_nanousd or 0, now)
     gateway.metrics.settled(exchange, run.ask.endpoint, run.view.backends, run.plan.snapshot.slo)
     call = run.last
@@ -150,7 +153,7 @@ def _learn(run: Run, call: Call, exchange: Exchange, now: float) -> None:
 
 def _capture(run: Run) -> Capture | None:
     call = run.last
-    if not run.keep_text or run.outcome is not Outcome.OK or call is None or call.transcript is None:
+    if not run.captured or run.outcome is not Outcome.OK or call is None or call.transcript is None:
         return None
     said = call.transcript
     capture = Capture(run.id, run.plan.route, run.time, dict(run.ask.conversation), said.text, call.finish_reason, call.name, tuple(said.tool_calls))

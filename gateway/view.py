@@ -35,7 +35,7 @@ class RoutePlan:
     """Everything about one route, or about one pinned candidate (`route` None, `name` as it was asked for).
 
     `snapshot` and `spent` are the decision's input with and without hosted dollars left; `bodies` their records by digest, for the ledger.
-    `siblings`: two of its candidates have the same owner.
+    `siblings`: two of its candidates have the same owner. `watch`: how many of its requests are measured for drift each second, 0: none.
     """
 
     name: str
@@ -49,6 +49,7 @@ class RoutePlan:
     first_hosted: Backend | None = None
     hedge: HedgeConfig | None = None
     siblings: bool = False
+    watch: int = 0
 
     @property
     def pinned(self) -> bool:

@@ -14,6 +14,7 @@ from pydantic import Field, PrivateAttr, SecretStr
 from typing_extensions import override
 
 from gateway.config.budgets import AlertsConfig, BudgetConfig, BudgetsConfig
+from gateway.config.drift import DriftConfig, RouteDriftConfig
 from gateway.config.ledger import LedgerConfig
 from gateway.config.prices import PriceOverride
 from gateway.config.section import Section
@@ -233,6 +234,7 @@ class RouteConfig(Section):
     hedge: HedgeConfig | None = None
     quality: QualityConfig = QualityConfig()
     capture: CaptureConfig = CaptureConfig()
+    drift: RouteDriftConfig = RouteDriftConfig()
     budget: BudgetConfig = BudgetConfig()
 
 
@@ -249,6 +251,7 @@ class Config(Section):
     training: TrainingConfig = TrainingConfig()
     telemetry: TelemetryConfig = TelemetryConfig()
     ledger: LedgerConfig = LedgerConfig()
+    drift: DriftConfig = DriftConfig()
     routes: dict[str, RouteConfig] = Field(default={})
     budgets: BudgetsConfig = BudgetsConfig()
     alerts: AlertsConfig = AlertsConfig()

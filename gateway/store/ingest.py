@@ -22,8 +22,9 @@ from sqlalchemy import Connection, Engine, delete, select
 from sqlalchemy.exc import DatabaseError, DataError, IntegrityError, InterfaceError
 from typing_extensions import override
 
-from gateway.store import bulk, captures, decisions, exchanges, gpu, records, responses, segments, shape
+from gateway.store import bulk, captures, decisions, drift, exchanges, gpu, records, responses, segments, shape
 from gateway.store.captures import Capture
+from gateway.store.drift import Sample
 from gateway.store.responses import Stored
 from gateway.store.rows import Layout, Rows
 from gateway.store.segments import Segment
@@ -78,6 +79,7 @@ class _Batch:
     admits: dict[str, records.Admit] = field(default_factory=dict)
     snapshots: list[records.SnapshotBody] = field(default_factory=list)
     responses: list[Stored] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
     settles: list[_Settle] = field(default_factory=list)
     lines: list[bytes] = field(default_factory=list)
     damaged: list[bytes] = field(default_factory=list)
@@ -304,6 +306,8 @@ def _parse(piece: bytes, header: records.Header, end: int) -> _Batch:
                 batch.snapshots.append(record)
             case Stored():
                 batch.responses.append(record)
+            case Sample():
+                batch.samples.append(record)
             case records.Header():
                 pass
     return batch
@@ -313,6 +317,7 @@ def _insert(conn: Connection, batch: _Batch) -> list[int]:
     """Store a batch; which of its settles cannot be stored. For those an `interrupted` row stands, so that each admitted request has one."""
     decisions.insert_snapshots(conn, batch.snapshots)
     responses.insert(conn, batch.responses)
+    drift.insert_samples(conn, batch.samples)
     kept = decisions.keep_shape(conn, batch.header.decision)
     try:
         with conn.begin_nested():

@@ -5,9 +5,9 @@ One record is one line, so that a torn or damaged record costs that record alone
     <crc32, 8 hex digits> <kind><TAB><field><TAB><field>…<LF>
 
 The checksum covers everything between its blank and the line feed. Fields are JSON (orjson escapes tabs and line feeds inside strings). Kinds:
-H header, A admit, P snapshot (a policy input, written before the first decision that names it), R a stored answer of /v1/responses, S settle.
-Exchanges and decisions are arrays whose names the header has (shape.py), so that newer code reads older files; a file whose header says a higher FORMAT
-is left alone.
+H header, A admit, P snapshot (a policy input, written before the first decision that names it), R a stored answer of /v1/responses, S settle,
+D numbers measured for drift. Exchanges and decisions are arrays whose names the header has (shape.py), so that newer code reads older files; a file whose
+header says a higher FORMAT is left alone.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import orjson
 
 from gateway.store import shape
 from gateway.store.captures import Capture
+from gateway.store.drift import Sample
 from gateway.store.responses import Stored
 from router.quick import quick
 from router.types import Decision, Exchange
@@ -89,7 +90,7 @@ class Packed:
     capture: Capture | None
 
 
-Record = Header | Admit | SnapshotBody | Settle | Stored
+Record = Header | Admit | SnapshotBody | Settle | Stored | Sample
 
 
 def header() -> bytes:
@@ -110,6 +111,11 @@ def snapshot(digest: str, body: Mapping[str, object]) -> bytes:
 def stored(item: Stored) -> bytes:
     """The line of a stored answer."""
     return _line(b"R", _json(item))
+
+
+def measured(item: Sample) -> bytes:
+    """The line of a sample for drift."""
+    return _line(b"D", _json((item.exchange_id, item.time, item.route, item.adapter, item.version, item.body)))
 
 
 def settle(exchange: Exchange, decision: Decision | None, capture: Capture | None) -> bytes:
@@ -143,7 +149,7 @@ def exchange(line: bytes, names: shape.Names) -> Exchange:
     return record.exchange
 
 
-def opened(line: bytes) -> Header | Admit | SnapshotBody | Packed | Stored:
+def opened(line: bytes) -> Header | Admit | SnapshotBody | Packed | Stored | Sample:
     """As `decode`, with the exchange of a settle left packed."""
     body = line[9:]
     if line[8:9] != b" " or line[:8] != b"%08x" % crc32(body):
@@ -154,6 +160,9 @@ def opened(line: bytes) -> Header | Admit | SnapshotBody | Packed | Stored:
             return _open_settle(*fields)
         if kind == b"A":
             return Admit(*orjson.loads(fields[0]))
+        if kind == b"D":
+            identity, time, route, adapter, version, body = orjson.loads(fields[0])
+            return Sample(identity, time, route, adapter, version, tuple(body))
         if kind == b"P":
             return SnapshotBody(orjson.loads(fields[0]), fields[1].decode())
         if kind == b"R":

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from gateway.store import records, segments
 from gateway.store.captures import Capture
+from gateway.store.drift import Sample
 from gateway.store.responses import Stored
 from router.errors import LedgerError
 from router.types import Decision, Exchange
@@ -94,6 +95,10 @@ class Spool:
         if digest not in self._known:
             self._known.add(digest)
             self._keep(records.snapshot(digest, body))
+
+    def measured(self, sample: Sample) -> None:
+        """Write what was measured of a settled request for drift."""
+        self._keep(records.measured(sample))
 
     def keep(self, item: Stored) -> None:
         """Write a stored answer of /v1/responses, before its client has all of it."""

@@ -1,0 +1,1 @@
+"""Drift of traffic and answers: numbers of single requests, counts of many, the duty that looks at them and acts."""
