@@ -1,23 +1,45 @@
-"""Insert many rows at once, leaving alone those that are there. The ledger's hot path into the database.
+"""Insert many rows at once. The ledger's hot path into the database.
 
-The statement is plain SQL that both databases understand and the driver takes tuples: twice as fast as binding dictionaries column by column.
+The statement is plain SQL that both databases understand and the driver takes tuples: twice as fast as binding dictionaries column by column. Postgres
+takes rows that nobody has seen before by COPY, which costs it a fraction of an INSERT for each.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Table
+from sqlalchemy.exc import DBAPIError
 
 # One IN list: far below SQLite's 32,766 parameters of one statement and Postgres' 65,535.
 IN_LIST = 500
+# Below this many rows COPY is not worth its two round trips.
+_COPY_ROWS = 16
+Rows = Sequence[tuple[Any, ...]]
+Writer = Callable[[Connection, Table, Rows], None]
 
 
-def insert_new(conn: Connection, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
+def insert_new(conn: Connection, table: Table, rows: Rows) -> None:
     """Insert `rows`, tuples in the table's column order with JSON already as text; a row whose primary key exists is left as it is."""
     if rows:
         conn.exec_driver_sql(_statement(conn, table), list(rows))
+
+
+def insert_fresh(conn: Connection, table: Table, rows: Rows) -> None:
+    """The same for rows that are new: on Postgres quicker, and IntegrityError when one of them is there; on SQLite as `insert_new`."""
+    if conn.dialect.name != "postgresql" or len(rows) < _COPY_ROWS:
+        insert_new(conn, table, rows)
+        return
+    driver: Any = conn.connection.driver_connection
+    dbapi: Any = conn.dialect.loaded_dbapi
+    statement = f"COPY {_named(conn, table)} FROM STDIN"
+    try:
+        with driver.cursor() as cursor, cursor.copy(statement) as copy:
+            for row in rows:
+                copy.write_row(row)
+    except dbapi.Error as error:
+        raise DBAPIError.instance(statement, None, error, dbapi.Error, dialect=conn.dialect) from error
 
 
 def chunks(values: Sequence[str]) -> Iterator[Sequence[str]]:
@@ -26,8 +48,11 @@ def chunks(values: Sequence[str]) -> Iterator[Sequence[str]]:
         yield values[start : start + IN_LIST]
 
 
-def _statement(conn: Connection, table: Table) -> str:
+def _named(conn: Connection, table: Table) -> str:
     quote = conn.dialect.identifier_preparer.quote
-    columns = ", ".join(quote(column.name) for column in table.columns)
+    return f"{quote(table.name)} ({', '.join(quote(column.name) for column in table.columns)})"
+
+
+def _statement(conn: Connection, table: Table) -> str:
     marks = ", ".join("?" if conn.dialect.paramstyle == "qmark" else "%s" for _ in table.columns)
-    return f"INSERT INTO {quote(table.name)} ({columns}) VALUES ({marks}) ON CONFLICT DO NOTHING"  # noqa: S608 - names are the tables', values are bound
+    return f"INSERT INTO {_named(conn, table)} VALUES ({marks}) ON CONFLICT DO NOTHING"  # noqa: S608 - names are the tables', values are bound

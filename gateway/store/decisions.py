@@ -18,15 +18,16 @@ from router import record
 from router.types import Decision, Snapshot
 
 if TYPE_CHECKING:
+    from gateway.store.bulk import Writer
     from gateway.store.records import DecisionText, SnapshotBody
     from gateway.store.shape import Names
 
 _PACKED = select(decisions.c.packed, decision_shapes.c.body.label("names")).join(decision_shapes, decision_shapes.c.digest == decisions.c.shape_digest)
 
 
-def insert(conn: Connection, items: Sequence[DecisionText], shape_digest: str) -> None:
-    """Store decisions packed in the shape of `shape_digest`; one that is there already stays."""
-    bulk.insert_new(conn, decisions, [(d.id, d.time, d.route, d.snapshot_digest, shape_digest, d.packed) for d in items])
+def insert(conn: Connection, items: Sequence[DecisionText], shape_digest: str, into: Writer = bulk.insert_new) -> None:
+    """Store decisions packed in the shape of `shape_digest`; one that is there already stays (or is refused, by `bulk.insert_fresh`)."""
+    into(conn, decisions, [(name, time, route, digest, shape_digest, packed) for name, time, route, digest, packed in items])
 
 
 def insert_snapshots(conn: Connection, items: Sequence[SnapshotBody]) -> None:

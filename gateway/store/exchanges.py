@@ -17,6 +17,7 @@ import orjson
 from sqlalchemy import Connection, Row, Select, bindparam, delete, func, select, tuple_, update
 
 from gateway.store import bulk, rollups, shape
+from gateway.store.bulk import Writer
 from gateway.store.period import ALWAYS, Period
 from gateway.store.rows import Layout, Rows
 from gateway.store.tables import TOKEN_COLUMNS, attempts, exchanges
@@ -60,14 +61,17 @@ class Page:
 
 def insert(conn: Connection, items: Sequence[Exchange]) -> None:
     """Store settled exchanges with their attempts; one that is there already stays as it is."""
-    insert_rows(conn, [_LAYOUT.read(shape.pack_exchange(item)) for item in items])
+    rows = Rows()
+    for item in items:
+        _LAYOUT.read(shape.pack_exchange(item), rows)
+    insert_rows(conn, rows)
 
 
-def insert_rows(conn: Connection, items: Sequence[Rows]) -> None:
-    """The same for exchanges that are rows already."""
-    bulk.insert_new(conn, exchanges, [item.exchange for item in items])
-    bulk.insert_new(conn, attempts, [row for item in items for row in item.attempts])
-    rollups.touch(conn, {item.minute for item in items})
+def insert_rows(conn: Connection, rows: Rows, into: Writer = bulk.insert_new) -> None:
+    """The same for exchanges that are rows already; with `bulk.insert_fresh` as `into` one that is there already is refused."""
+    into(conn, exchanges, rows.exchanges)
+    into(conn, attempts, rows.attempts)
+    rollups.touch(conn, rows.minutes)
 
 
 def interrupted(exchange_id: str, time: float, route: str | None, endpoint: str, key_id: str | None) -> Exchange:

@@ -21,6 +21,7 @@ from gateway.store import bulk, calls, curves, engine_work, exchanges
 from gateway.store.calls import LONGEST_S, Ran, minutes_of
 from gateway.store.engine_tables import backend_minutes
 from gateway.store.period import Period
+from gateway.store.rows import Run
 from gateway.store.tables import attempts, engine_minutes, gpu_minutes, local_allocations, open_admits
 from router.allocate import Minute, Others, Work, busy_seconds, minute_allocation
 from router.foreign import Tokens, explained, unexplained
@@ -89,14 +90,18 @@ def reopen_minutes(conn: Connection, places: Iterable[tuple[str, int]]) -> None:
 
 def reopen(conn: Connection, local: Iterable[Attempt]) -> None:
     """Mark the closed minutes that these local attempts touch as stale: `close_minutes` does them again."""
-    spans: dict[str, tuple[int, int]] = {}
-    for attempt in local:
-        engine = attempt.backend.split("/", 1)[0]
-        minutes = minutes_of(attempt.started, attempt.started + attempt.total_ms / 1000)
-        known = spans.get(engine, (minutes[0], minutes[-1]))
-        spans[engine] = (min(minutes[0], known[0]), max(minutes[-1], known[1]))
-    for engine, (first, last) in spans.items():
-        touched = (engine_minutes.c.engine == engine, engine_minutes.c.minute.between(first, last), engine_minutes.c.stale.is_(False))
+    reopen_runs(conn, [(attempt.backend.split("/", 1)[0], attempt.started, attempt.started + attempt.total_ms / 1000) for attempt in local])
+
+
+def reopen_runs(conn: Connection, runs: Iterable[Run]) -> None:
+    """The same for what ran on an engine from a start to an end."""
+    spans: dict[str, tuple[float, float]] = {}
+    for engine, started, ended in runs:
+        known = spans.get(engine)
+        spans[engine] = (started, ended) if known is None else (min(started, known[0]), max(ended, known[1]))
+    for engine, span in spans.items():
+        minutes = minutes_of(*span)
+        touched = (engine_minutes.c.engine == engine, engine_minutes.c.minute.between(minutes[0], minutes[-1]), engine_minutes.c.stale.is_(False))
         conn.execute(update(engine_minutes).where(*touched).values(stale=True))
 
 

@@ -1,7 +1,7 @@
 """The reading half of the ledger: from the workers' spool files into the database, exactly once. The only writer of `spool_offsets` and `open_admits`.
 
 Here: reading whole records, one transaction per piece of a file, what to do with damaged records and with the files of dead workers.
-Not here: what a row looks like (exchanges.py and its neighbours), the file format (records.py).
+Not here: what a row looks like (exchanges.py and its neighbours), the file format (records.py), what is in a piece of a file (pieces.py).
 
 Exactly once: rows and the offset up to which they were read are committed together, and rows are keyed, so reading a piece twice changes nothing.
 A file is deleted when its writer has moved on and all of it is committed. One ingester per directory, held by a lock.
@@ -10,23 +10,19 @@ A file is deleted when its writer has moved on and all of it is committed. One i
 from __future__ import annotations
 
 import fcntl
+import gc
 import logging
 import os
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, overload
 
 from sqlalchemy import Connection, Engine, delete, select
 from sqlalchemy.exc import DatabaseError, DataError, IntegrityError, InterfaceError
-from typing_extensions import override
 
-from gateway.store import bulk, captures, decisions, drift, exchanges, gpu, records, responses, segments, shape
-from gateway.store.captures import Capture
-from gateway.store.drift import Sample
-from gateway.store.responses import Stored
-from gateway.store.rows import Layout, Rows
+from gateway.store import bulk, captures, decisions, drift, exchanges, gpu, pieces, records, responses, segments, shape
+from gateway.store.bulk import Writer
+from gateway.store.pieces import Piece
 from gateway.store.segments import Segment
 from gateway.store.tables import open_admits, spool_offsets
 from router.errors import LedgerError, StateError
@@ -40,49 +36,6 @@ CHUNK_BYTES = 1024 * 1024
 _CURRENT = records.Header(records.FORMAT, shape.EXCHANGE, shape.DECISION)
 # What a value raises that the driver, the column or the row cannot hold. Anything else (locked, full, gone) is the database's trouble and is tried again.
 _UNSTORABLE = (DataError, IntegrityError, InterfaceError, OverflowError, TypeError)
-
-
-@dataclass(slots=True)
-class _Settle:
-    rows: Rows
-    decision: records.DecisionText | None
-    capture: Capture | None
-
-
-class _Exchanges(Sequence[Exchange]):
-    """The exchanges of some lines, made only for who looks at them."""
-
-    def __init__(self, lines: Sequence[bytes], names: shape.Names) -> None:
-        self._lines, self._names = lines, names
-
-    @override
-    def __len__(self) -> int:
-        return len(self._lines)
-
-    @overload
-    def __getitem__(self, index: int) -> Exchange: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Exchange]: ...
-    @override
-    def __getitem__(self, index: int | slice) -> Exchange | Sequence[Exchange]:
-        if isinstance(index, slice):
-            return _Exchanges(self._lines[index], self._names)
-        return records.exchange(self._lines[index], self._names)
-
-
-@dataclass(slots=True)
-class _Batch:
-    """The records of one piece of one file, by kind. `lines` are the settles as read, for the case that one cannot be stored."""
-
-    end: int
-    header: records.Header
-    admits: dict[str, records.Admit] = field(default_factory=dict)
-    snapshots: list[records.SnapshotBody] = field(default_factory=list)
-    responses: list[Stored] = field(default_factory=list)
-    samples: list[Sample] = field(default_factory=list)
-    settles: list[_Settle] = field(default_factory=list)
-    lines: list[bytes] = field(default_factory=list)
-    damaged: list[bytes] = field(default_factory=list)
 
 
 class Ingester:
@@ -174,13 +127,15 @@ class Ingester:
             header = self._header(segment, file.readline())
             while header is not None and offset < end:
                 file.seek(offset)
-                piece = _whole_lines(file, self._chunk_bytes)
-                if not piece:
+                content = pieces.whole_lines(file, self._chunk_bytes)
+                if not content:
                     break
-                batch = _parse(piece, header, offset + len(piece))
-                self._store(segment, batch)
-                offset = batch.end
-                rows += len(batch.settles)
+                offset += len(content)
+                with _uncollected():
+                    piece = pieces.parse(content, header, offset)
+                    self._store(segment, piece)
+                    rows += len(piece.lines)
+                    del piece
         return rows
 
     def _header(self, segment: Segment, line: bytes) -> records.Header | None:
@@ -196,21 +151,20 @@ class Ingester:
             log.error("%s was written by a newer version (format %d) and stays as it is; upgrade to ingest it", segment.path, header.format)
         return None
 
-    def _store(self, segment: Segment, batch: _Batch) -> None:
-        settled = {item.rows.id for item in batch.settles}
-        opened = [admit for admit in batch.admits.values() if admit.id not in settled]
-        closed = [key for key in settled if key in self._open]
+    def _store(self, segment: Segment, piece: Piece) -> None:
+        settled = piece.rows.ids
+        closed = sorted(self._open.keys() & settled)
         with writing(self._engine) as conn:
-            unstorable = _insert(conn, batch)
-            self._track(conn, segment.generation, opened, closed)
+            unstorable = _insert(conn, piece)
+            self._track(conn, segment.generation, piece.opened, closed)
             conn.execute(delete(spool_offsets).where(spool_offsets.c.file == segment.path.name))
-            conn.execute(spool_offsets.insert().values(file=segment.path.name, offset=batch.end))
-            self._set_aside(segment, batch.damaged + [batch.lines[n] for n in unstorable])
-        self._offsets[segment.path.name] = batch.end
-        self._open.update((admit.id, segment.generation) for admit in opened)
+            conn.execute(spool_offsets.insert().values(file=segment.path.name, offset=piece.end))
+            self._set_aside(segment, piece.damaged + [piece.lines[n] for n in unstorable])
+        self._offsets[segment.path.name] = piece.end
+        self._open.update((admit.id, segment.generation) for admit in piece.opened)
         for key in closed:
             del self._open[key]
-        self.on_rows(_Exchanges(batch.lines, batch.header.exchange))
+        self.on_rows(piece.exchanges())
 
     def _track(self, conn: Connection, generation: str, opened: Sequence[records.Admit], closed: Sequence[str]) -> None:
         for some in bulk.chunks(closed):
@@ -276,70 +230,45 @@ def catch_up(engine: Engine, directory: Path) -> None:
         ingester.close()
 
 
-def _whole_lines(file: BinaryIO, size: int) -> bytes:
-    """About `size` bytes of whole lines from here; more when one line is longer, none when there is no whole line."""
-    piece = file.read(size)
-    while b"\n" not in piece:
-        more = file.read(size)
-        if not more:
-            return b""
-        piece += more
-    return piece[: piece.rindex(b"\n") + 1]
-
-
-def _parse(piece: bytes, header: records.Header, end: int) -> _Batch:
-    batch, layout = _Batch(end, header), Layout(header.exchange)
-    for line in piece.split(b"\n")[:-1]:
-        try:
-            record = records.opened(line)
-            if isinstance(record, records.Packed):
-                batch.settles.append(_Settle(layout.read(record.exchange), record.decision, record.capture))
-                batch.lines.append(line)
-                continue
-        except (ValueError, TypeError, LookupError, AttributeError):
-            batch.damaged.append(line)
-            continue
-        match record:
-            case records.Admit():
-                batch.admits[record.id] = record
-            case records.SnapshotBody():
-                batch.snapshots.append(record)
-            case Stored():
-                batch.responses.append(record)
-            case Sample():
-                batch.samples.append(record)
-            case records.Header():
-                pass
-    return batch
-
-
-def _insert(conn: Connection, batch: _Batch) -> list[int]:
-    """Store a batch; which of its settles cannot be stored. For those an `interrupted` row stands, so that each admitted request has one."""
-    decisions.insert_snapshots(conn, batch.snapshots)
-    responses.insert(conn, batch.responses)
-    drift.insert_samples(conn, batch.samples)
-    kept = decisions.keep_shape(conn, batch.header.decision)
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Rows are thousands of small tuples in no cycle: looking for cycles among them took a fifth of the time."""
+    collected = gc.isenabled()
+    gc.disable()
     try:
-        with conn.begin_nested():
-            _insert_settles(conn, batch.settles, kept)
-        return []
-    except _UNSTORABLE:
-        log.warning("a piece of the ledger holds a value that cannot be stored; its %d rows are stored one by one", len(batch.settles))
+        yield
+    finally:
+        if collected:
+            gc.enable()
+
+
+def _insert(conn: Connection, piece: Piece) -> list[int]:
+    """Store a piece; which of its settles cannot be stored. For those an `interrupted` row stands, so that each admitted request has one."""
+    decisions.insert_snapshots(conn, piece.snapshots)
+    responses.insert(conn, piece.responses)
+    drift.insert_samples(conn, piece.samples)
+    kept = decisions.keep_shape(conn, piece.header.decision)
+    # Rows that are there already (read twice, after an older database was restored) are refused by the quicker way.
+    for into in (bulk.insert_fresh, bulk.insert_new):
+        with suppress(*_UNSTORABLE), conn.begin_nested():
+            _insert_settles(conn, piece, kept, into)
+            return []
+    log.warning("a piece of the ledger holds a value that cannot be stored; its %d rows are stored one by one", len(piece.lines))
     unstorable = []
-    for number, settle in enumerate(batch.settles):
+    for number in range(len(piece.lines)):
         try:
             with conn.begin_nested():
-                _insert_settles(conn, [settle], kept)
+                _insert_settles(conn, piece.only(number), kept, bulk.insert_new)
         except _UNSTORABLE:
             unstorable.append(number)
-            e = _Exchanges(batch.lines, batch.header.exchange)[number]
+            e = piece.exchanges()[number]
             with suppress(*_UNSTORABLE), conn.begin_nested():
                 exchanges.insert(conn, [exchanges.interrupted(e.id, e.time, e.route, e.endpoint, e.key_id)])
     return unstorable
 
 
-def _insert_settles(conn: Connection, settles: Sequence[_Settle], decision_shape: str) -> None:
-    exchanges.insert_rows(conn, [item.rows for item in settles])
-    decisions.insert(conn, [item.decision for item in settles if item.decision is not None], decision_shape)
-    captures.insert(conn, [item.capture for item in settles if item.capture is not None])
-    gpu.reopen(conn, [attempt for item in settles for attempt in item.rows.local])
+def _insert_settles(conn: Connection, piece: Piece, decision_shape: str, into: Writer) -> None:
+    exchanges.insert_rows(conn, piece.rows, into)
+    decisions.insert(conn, piece.decisions, decision_shape, into)
+    captures.insert(conn, piece.captures)
+    gpu.reopen_runs(conn, piece.rows.local)

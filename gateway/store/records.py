@@ -13,9 +13,9 @@ header says a higher FORMAT is left alone.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from zlib import crc32
 
 import orjson
@@ -29,6 +29,7 @@ from router.types import Decision, Exchange
 
 FORMAT = 1
 _NONE = b"null"
+_loads = orjson.loads
 _NUL, _REPLACEMENT = b"\\u0000", b"\\ufffd"
 
 
@@ -61,8 +62,7 @@ class SnapshotBody:
     body: str
 
 
-@dataclass(frozen=True, slots=True)
-class DecisionText:
+class DecisionText(NamedTuple):
     """A decision as the ledger keeps it: what is searched by, and its packed values as JSON text."""
 
     id: str
@@ -77,15 +77,6 @@ class Settle:
     """A request's one outcome."""
 
     exchange: Exchange
-    decision: DecisionText | None
-    capture: Capture | None
-
-
-@dataclass(slots=True)
-class Packed:
-    """A settle whose exchange is still packed (shape.py): what the ingester makes rows of."""
-
-    exchange: list[Any]
     decision: DecisionText | None
     capture: Capture | None
 
@@ -132,13 +123,14 @@ def decode(line: bytes, names: shape.Names = shape.EXCHANGE) -> Record:
 
     Raises ValueError when the line is damaged or of a kind that this version does not know.
     """
-    record = opened(line)
-    if not isinstance(record, Packed):
-        return record
+    kind, *fields = parts(line)
     try:
-        return Settle(shape.unpack_exchange(record.exchange, names), record.decision, record.capture)
+        if kind == b"S":
+            packed, chosen, captured = settled(fields)
+            return Settle(shape.unpack_exchange(packed, names), chosen, captured)
+        return plain(kind, fields)
     except (TypeError, IndexError, KeyError) as error:
-        raise ValueError(f"a settle has the wrong fields: {error}") from error
+        raise ValueError(f"a record of kind {kind!r} has the wrong fields: {error}") from error
 
 
 def exchange(line: bytes, names: shape.Names) -> Exchange:
@@ -149,40 +141,41 @@ def exchange(line: bytes, names: shape.Names) -> Exchange:
     return record.exchange
 
 
-def opened(line: bytes) -> Header | Admit | SnapshotBody | Packed | Stored | Sample:
-    """As `decode`, with the exchange of a settle left packed."""
+def parts(line: bytes) -> list[bytes]:
+    """The kind of a line and its fields. Raises ValueError when it is damaged."""
     body = line[9:]
     if line[8:9] != b" " or line[:8] != b"%08x" % crc32(body):
         raise ValueError("checksum does not match")
-    kind, *fields = body.split(b"\t")
-    try:
-        if kind == b"S":
-            return _open_settle(*fields)
-        if kind == b"A":
-            return Admit(*orjson.loads(fields[0]))
-        if kind == b"D":
-            identity, time, route, adapter, version, body = orjson.loads(fields[0])
-            return Sample(identity, time, route, adapter, version, tuple(body))
-        if kind == b"P":
-            return SnapshotBody(orjson.loads(fields[0]), fields[1].decode())
-        if kind == b"R":
-            return Stored(**orjson.loads(fields[0]))
-        if kind == b"H":
-            return Header(**orjson.loads(fields[0]))
-    except (TypeError, IndexError, KeyError) as error:
-        raise ValueError(f"a record of kind {kind!r} has the wrong fields: {error}") from error
-    raise ValueError(f"unknown kind of record {kind!r}")
+    return body.split(b"\t")
 
 
-def _open_settle(exchange: bytes, head: bytes, packed: bytes, captured: bytes) -> Packed:
+def settled(fields: Sequence[bytes]) -> tuple[list[Any], DecisionText | None, Capture | None]:
+    """A settle with its exchange still packed (shape.py). Raises ValueError, TypeError, IndexError or KeyError for wrong fields."""
+    packed, head, chosen, captured = fields
     decision = capture = None
     if head != _NONE:
-        name, time, route, digest = orjson.loads(head)
-        decision = DecisionText(name, time, route, digest, packed.decode())
+        name, time, route, digest = _loads(head)
+        decision = DecisionText(name, time, route, digest, chosen.decode())
     if captured != _NONE:
-        data = orjson.loads(captured)
+        data = _loads(captured)
         capture = Capture(**{**data, "tool_calls": tuple(data["tool_calls"])})
-    return Packed(orjson.loads(exchange), decision, capture)
+    return _loads(packed), decision, capture
+
+
+def plain(kind: bytes, fields: Sequence[bytes]) -> Header | Admit | SnapshotBody | Stored | Sample:
+    """Any other record. Raises ValueError for a kind that is unknown, and ValueError, TypeError, IndexError or KeyError for wrong fields."""
+    if kind == b"A":
+        return Admit(*_loads(fields[0]))
+    if kind == b"D":
+        identity, time, route, adapter, version, body = _loads(fields[0])
+        return Sample(identity, time, route, adapter, version, tuple(body))
+    if kind == b"P":
+        return SnapshotBody(_loads(fields[0]), fields[1].decode())
+    if kind == b"R":
+        return Stored(**_loads(fields[0]))
+    if kind == b"H":
+        return Header(**_loads(fields[0]))
+    raise ValueError(f"unknown kind of record {kind!r}")
 
 
 def _line(kind: bytes, *fields: bytes) -> bytes:

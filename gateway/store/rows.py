@@ -7,7 +7,7 @@ what an older file does not have gets the default of its field. A column that is
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
 from operator import itemgetter
 from typing import Any
 
@@ -16,33 +16,34 @@ from sqlalchemy import Table
 
 from gateway.store.shape import Names
 from gateway.store.tables import attempts, exchanges
-from router.types import Attempt, Exchange, Outcome, Usage
+from router.types import Attempt, Exchange, Outcome
 
+# (engine, start, end) of a call, epoch seconds.
+Run = tuple[str, float, float]
+_dumps = orjson.dumps
 _OUTCOMES = {outcome.value: outcome.value for outcome in Outcome}
 _INTERRUPTED = Outcome.INTERRUPTED.value
 _NOT_FAILED = frozenset({None, "hedge_lost"})
 _DERIVED = ("minute", "kind", "tags", "outcome", "amortised_nanousd", "total_ms", "failed_attempts")
 _OF_ATTEMPT = ("exchange_id", "position", "owner", "ended")
-# Stands in for a packed array, so that a wrong length is noticed where it is read.
 _WRONG = "an exchange has %d values where its file promises %d"
 
 
 @dataclass(slots=True)
 class Rows:
-    """One exchange, in the column order of its tables. `local` are its attempts that ran on an engine."""
+    """Exchanges as rows, in the column order of their tables. `local`: (engine, start, end) of each attempt that ran on an engine, epoch seconds."""
 
-    id: str
-    minute: int
-    exchange: tuple[Any, ...]
-    attempts: list[tuple[Any, ...]]
-    local: list[Attempt]
+    ids: list[str] = field(default_factory=list)
+    minutes: set[int] = field(default_factory=set)
+    exchanges: list[tuple[Any, ...]] = field(default_factory=list)
+    attempts: list[tuple[Any, ...]] = field(default_factory=list)
+    local: list[Run] = field(default_factory=list)
 
 
 class Layout:
-    """How exchanges packed under `names` become rows. Make one per spool file; `read` takes no state from one exchange to the next."""
+    """How exchanges packed under `names` become rows. Make one per piece of a spool file; `read` takes no state from one exchange to the next."""
 
     def __init__(self, names: Names) -> None:
-        self._names = names["attempt"]
         self._wide = (len(names["exchange"]), len(names["attempt"]), len(names["usage"]))
         self._unknown = [None] * len(names["usage"])
         tokens = [f"{name}_tokens" for name in names["usage"]]
@@ -52,54 +53,59 @@ class Layout:
         wanted = ("backend", "error", "started", "total_ms", "usage_state")
         self._of_attempt = itemgetter(*map(names["attempt"].index, wanted))
         self._kind = names["attempt"].index("kind") if "kind" in names["attempt"] else None
+        self._owners: dict[str, str] = {}
 
-    def read(self, packed: Sequence[Any]) -> Rows:
-        """The rows of an exchange that `shape.pack_exchange` packed. Raises ValueError, TypeError or IndexError when it is none."""
+    def read(self, packed: Sequence[Any], into: Rows) -> None:
+        """Add the rows of an exchange that `shape.pack_exchange` packed. Raises ValueError, TypeError or IndexError when it is none; then nothing is added."""
         values, usage, calls = packed
-        self._check(values, usage)
-        identity, time, backend, tags, outcome, total_ms, state = self._of_exchange(values)
-        outcome, minute = _OUTCOMES[outcome], int(time // 60)
-        rows, local, failed = self._calls(identity, calls)
-        kind = None
-        if rows and backend is not None:
-            kind = "local" if local and local[-1][0] == len(rows) - 1 else "hosted"
-        cut = outcome == _INTERRUPTED
-        amortised = None if cut or local else 0
-        derived = (minute, kind, orjson.dumps(tags).decode() if tags else "{}", outcome, amortised, None if cut else total_ms, failed)
-        tokens = self._unknown if state == "unknown" else usage
-        exchange = self._exchange((*values, *tokens, *derived, *self._exchange_rest))
-        return Rows(identity, minute, exchange, rows, [attempt for _, attempt in local])
-
-    def _calls(self, identity: str, calls: Sequence[Any]) -> tuple[list[tuple[Any, ...]], list[tuple[int, Attempt]], int]:
-        """The rows of attempts, which of them were local, and how many failed before the last. One that lost a race has not failed."""
-        rows: list[tuple[Any, ...]] = []
-        local: list[tuple[int, Attempt]] = []
-        failed, last = 0, len(calls) - 1
-        for position, (call, usage) in enumerate(calls):
-            self._check_call(call, usage)
-            backend, error, started, total_ms, state = self._of_attempt(call)
-            tokens = self._unknown if state == "unknown" else usage
-            more = (identity, position, backend.split("/", 1)[0], started + total_ms / 1000)
-            rows.append(self._attempt((*call, *tokens, *more, *self._attempt_rest)))
-            if self._kind is not None and call[self._kind] == "local":
-                local.append((position, Attempt(**dict(zip(self._names, call, strict=True)), usage=Usage())))
-            if position != last and error not in _NOT_FAILED:
-                failed += 1
-        return rows, local, failed
-
-    def _check(self, values: Sequence[Any], usage: Sequence[Any]) -> None:
         if len(values) != self._wide[0] or len(usage) != self._wide[2]:
             raise ValueError(_WRONG % (len(values) + len(usage), self._wide[0] + self._wide[2]))
+        identity, time, backend, tags, outcome, total_ms, state = self._of_exchange(values)
+        outcome, minute = _OUTCOMES[outcome], int(time // 60)
+        rows, local, failed, last_local = self._calls(identity, calls)
+        kind = None
+        if rows and backend is not None:
+            kind = "local" if last_local else "hosted"
+        cut = outcome == _INTERRUPTED
+        amortised = None if cut or local else 0
+        tags = _dumps(tags).decode() if tags else "{}"
+        tokens = self._unknown if state == "unknown" else usage
+        into.exchanges.append(
+            self._exchange((*values, *tokens, minute, kind, tags, outcome, amortised, None if cut else total_ms, failed, *self._exchange_rest))
+        )
+        into.ids.append(identity)
+        into.minutes.add(minute)
+        into.attempts += rows
+        into.local += local
 
-    def _check_call(self, call: Sequence[Any], usage: Sequence[Any]) -> None:
-        if len(call) != self._wide[1] or len(usage) != self._wide[2]:
-            raise ValueError(_WRONG % (len(call) + len(usage), self._wide[1] + self._wide[2]))
+    def _calls(self, identity: str, calls: Sequence[Any]) -> tuple[list[tuple[Any, ...]], list[Run], int, bool]:
+        """The rows of attempts, which of them were local, how many failed before the last, whether the last was local. Who lost a race has not failed."""
+        rows: list[tuple[Any, ...]] = []
+        local: list[Run] = []
+        failed, last, last_local = 0, len(calls) - 1, False
+        wide, wide_usage, at = self._wide[1], self._wide[2], self._kind
+        for position, (call, usage) in enumerate(calls):
+            if len(call) != wide or len(usage) != wide_usage:
+                raise ValueError(_WRONG % (len(call) + len(usage), wide + wide_usage))
+            backend, error, started, total_ms, state = self._of_attempt(call)
+            owner = self._owners.get(backend)
+            if owner is None:
+                owner = self._owners[backend] = backend.split("/", 1)[0]
+            tokens = self._unknown if state == "unknown" else usage
+            ended = started + total_ms / 1000
+            rows.append(self._attempt((*call, *tokens, identity, position, owner, ended, *self._attempt_rest)))
+            last_local = at is not None and call[at] == "local"
+            if last_local:
+                local.append((owner, started, ended))
+            if position != last and error not in _NOT_FAILED:
+                failed += 1
+        return rows, local, failed, last_local
 
 
 def _picker(table: Table, kind: type[Any], names: Sequence[str]) -> tuple[Callable[[Sequence[Any]], tuple[Any, ...]], tuple[Any, ...]]:
     """From values under `names`, followed by the defaults that are given back too, to a row of `table`. Of two values of one name the later counts."""
     places = {name: place for place, name in enumerate(names)}
-    defaults = {field.name: field.default for field in fields(kind) if field.default is not MISSING}
+    defaults = {each.name: each.default for each in fields(kind) if each.default is not MISSING}
     rest = [column.name for column in table.columns if column.name not in places]
     places |= {name: len(names) + place for place, name in enumerate(rest)}
     return itemgetter(*(places[column.name] for column in table.columns)), tuple(defaults.get(name) for name in rest)

@@ -20,6 +20,7 @@ from gateway.store.captures import Capture
 from gateway.store.ingest import Ingester
 from gateway.store.spool import Spool
 from gateway.store.tables import attempts, engine_minutes, open_admits, spool_offsets
+from gateway.store.tables import decisions as decisions_table
 from gateway.store.tables import exchanges as table
 from router import record
 from router.errors import LedgerError, StateError
@@ -110,6 +111,43 @@ def test_reading_the_same_records_again_changes_nothing(sqlite: Engine, tmp_path
     ingester = Ingester(sqlite, tmp_path)
     ingester.run_once()
     assert (count(sqlite, table), count(sqlite, attempts)) == (5, 5)
+    spool.close()
+    ingester.close()
+
+
+def test_many_rows_come_in_at_once_and_again(database: Engine, tmp_path: Path, exchange: Make, decision: Make) -> None:
+    """Enough of them for Postgres' COPY, odd texts included; read again beside new ones, each is there once."""
+    spool = Spool(tmp_path, "w0")
+    odd = {"tags": {"a\tb": "c\nd\\e"}, "finish_reason": "\\N", "trace": "\t\\.\r\n", "route": None, "ttft_ms": None}
+    for number in range(40):
+        spool.admit(f"req_{number}", 5.0, "triage", "chat.completions", None)
+        spool.settle(exchange(f"req_{number}", decision_id=f"dec_{number}", **odd if number % 2 else {}), decision(f"dec_{number}"))
+    ingester = Ingester(database, tmp_path)
+    assert (ingester.run_once(), ingester.open) == (40, 0)
+    with reading(database) as conn:
+        found = exchanges.get(conn, "req_7")
+    assert found is not None
+    assert found.exchange == exchange("req_7", decision_id="dec_7", **odd)
+    ingester.close()
+    with writing(database) as conn:
+        conn.execute(delete(spool_offsets))
+    for number in range(40, 60):
+        spool.settle(exchange(f"req_{number}"), decision(f"dec_{number}"))
+    ingester = Ingester(database, tmp_path)
+    assert (ingester.run_once(), ingester.corrupt, ingester.open) == (60, 0, 0)
+    assert [count(database, what) for what in (table, attempts, decisions_table)] == [60, 60, 60]
+    spool.close()
+    ingester.close()
+
+
+def test_an_admit_that_makes_no_sense_is_damage(sqlite: Engine, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A right checksum around wrong fields: kept aside as any damaged record."""
+    caplog.set_level(logging.CRITICAL)
+    spool, ingester = Spool(tmp_path, "w0"), Ingester(sqlite, tmp_path)
+    path = segments.listed(tmp_path)[spool.generation][0].path
+    with path.open("ab") as file:
+        file.write(records._line(b"A", b"[1]"))
+    assert (ingester.run_once(), ingester.corrupt, ingester.open) == (0, 1, 0)
     spool.close()
     ingester.close()
 
