@@ -30,7 +30,7 @@ def build(config: Config, facts: Facts, prices: PriceBook, now: float) -> FleetV
     listed = {name: _models(provider) for name, provider in config.providers.items()}
     known = frozenset(backend for plan in routes.values() for backend in plan.backends)
     is_open = facts.no_keys and config.server.loopback
-    return FleetView(config=config, facts=facts, routes=routes, listed=listed, owners=owners, backends=known, open_access=is_open)
+    return FleetView(config=config, facts=facts, routes=routes, listed=listed, owners=owners, backends=known, open_access=is_open, ft_names=facts.ft_names)
 
 
 def resolve(view: FleetView, name: str) -> Target:

@@ -76,6 +76,7 @@ class Facts:
     replicas: Mapping[str, tuple[ReplicaView, ...]] = field(default_factory=dict)
     keys: Mapping[str, Key] = field(default_factory=dict, repr=False)
     no_keys: bool = True
+    ft_names: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from gateway.config.ledger import LedgerConfig
 from gateway.config.prices import PriceOverride
 from gateway.config.section import Section
 from gateway.config.telemetry import TelemetryConfig
+from gateway.config.training import TrainingConfig
 from gateway.config.values import (
     After,
     Amount,
@@ -135,13 +136,6 @@ class AdaptersConfig(Section):
     """Where adapter versions may be added from."""
 
     import_roots: tuple[FilePath, ...] = (Path(),)
-
-
-class TrainingConfig(Section):
-    """How training jobs run, and which engine stands for a base model that OpenAI's API names."""
-
-    runner: Literal["local"] = "local"
-    base_aliases: dict[str, Name] = Field(default={})
 
 
 class RetrievalConfig(Section):

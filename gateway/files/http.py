@@ -1,4 +1,4 @@
-"""What the endpoints of files, uploads and batches share: who asks, JSON in and out, pages, and handing a request on to the default provider."""
+"""What the endpoints of files, uploads, batches and fine-tuning share: who asks, JSON in and out, pages, and handing a request on to the default provider."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ def key_id(gateway: Gateway, request: Request) -> str | None:
     """The id of the key that asks; None while the gateway is open. AuthError 401, or 403 for a key that may not use these endpoints."""
     view = gateway.fleet.view
     key = auth.authenticate(request.header(b"authorization"), view.keys, open_access=view.open_access, now=gateway.clock())
-    auth.check_endpoint(key, "batches" if request.scope["path"].startswith("/v1/batches") else "files")
+    word = request.scope["path"].split("/", 3)[2]
+    auth.check_endpoint(key, word if word in {"batches", "fine_tuning"} else "files")
     return key.id if key is not None else None
 
 

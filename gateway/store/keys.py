@@ -26,7 +26,7 @@ _MAX_TAGS = 16
 _MAX_TAG_CHARS = 64
 MOST_GRACE_S = 30 * 86_400
 # What a key may be limited to: the routed endpoints, what is kept for clients, what is passed on to the default provider, and naming a candidate by header.
-ENDPOINTS = ("chat", "completions", "embeddings", "responses", "files", "batches", "passthrough", "pin")
+ENDPOINTS = ("chat", "completions", "embeddings", "responses", "files", "batches", "fine_tuning", "passthrough", "pin")
 
 
 @dataclass(frozen=True, slots=True)
