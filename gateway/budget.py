@@ -97,7 +97,8 @@ def _most(run: Run, backend: Backend) -> int:
     if price is None:
         return 0
     seen = not wanted.needs.isdisjoint({"vision", "audio", "files"})
-    entering = longest if seen else min(longest, wanted.prompt_bytes + _BESIDE_TEXT)
+    added = 0 if backend.program is None else backend.program.most_bytes
+    entering = longest if seen else min(longest, wanted.prompt_bytes + added + _BESIDE_TEXT)
     leaving = 0 if run.ask.endpoint == "embeddings" else min(longest, wanted.max_tokens or longest) * wanted.n
     dearest_in = max(price.input, price.cached or 0, price.cache_write or 0, price.audio_input or 0 if seen else 0)
     dearest_out = max(price.output, price.reasoning or 0, price.audio_output or 0)

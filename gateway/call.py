@@ -16,6 +16,7 @@ import orjson
 from gateway.guard import Guard
 from gateway.http_errors import is_content_filter, said
 from gateway.live import Ticket
+from gateway.programs import applied
 from gateway.responses.dialect import Dialect, dialect_of
 from gateway.sse import Meter
 from gateway.telemetry import context
@@ -23,7 +24,7 @@ from gateway.transcript import Transcript
 from gateway.upstream import Answer
 from gateway.usage import usage_of
 from gateway.view import Backend
-from gateway.wire import PATHS, upstream_body
+from gateway.wire import PATHS, Ask, upstream_body
 from router.errors import UpstreamError, UpstreamRefused, UpstreamTimeout
 from router.types import CostState, Usage, UsageState
 
@@ -40,7 +41,8 @@ class Call:
     """`time` is epoch seconds, `started` `perf_counter` seconds. `error` is None while nothing went wrong; `held` is what waits to be sent.
 
     `hedge_nanousd` is what was paid for it as a hedge; None: it is none. `later`: the work is done after this answer, so what it takes is not known.
-    `media`: the content type of a whole answer that is sent in another shape than it came.
+    `media`: the content type of a whole answer that is sent in another shape than it came. `ask`: what it is asked where a program changed
+    that, by `added_bytes`.
     """
 
     backend: Backend
@@ -66,6 +68,8 @@ class Call:
     hedge_nanousd: int | None = None
     later: bool = False
     media: str | None = None
+    ask: Ask | None = None
+    added_bytes: int = 0
 
     @property
     def name(self) -> str:
@@ -94,6 +98,9 @@ class Call:
 async def begin(run: Run, call: Call, guard: Guard, patience_ms: float) -> None:
     """Call and wait, at most `patience_ms`. UpstreamError when there will be no answer; a deadline or a client that left comes as a cancellation."""
     ask, backend = run.ask, call.backend
+    if backend.program is not None:
+        ask, call.added_bytes = await applied(backend.program, ask, call.name, backend.provider_kind)
+        call.ask = ask
     headers = {**backend.headers, "content-type": "application/json", "accept": "text/event-stream" if ask.stream else "application/json"}
     if run.view.config.telemetry.forward_traceparent:
         headers["traceparent"] = context.forwarded(run.id, run.trace, (call.name, call.time), run.view.config.telemetry.sample)

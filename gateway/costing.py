@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from gateway.call import Call
 from gateway.price_package import is_ordinary
@@ -12,7 +13,7 @@ from router.money import cost
 from router.types import Attempt, CostState, Decision, Features, Live, Price, Usage, UsageState
 
 _ORDER: Mapping[CostState, int] = {"known": 0, "measured": 1, "estimated": 2, "unknown": 3}
-FREE_ERRORS = frozenset({"upstream_unreachable", "upstream_timeout:connect"})
+FREE_ERRORS = frozenset({"upstream_unreachable", "upstream_timeout:connect", "upstream_timeout:retrieval"})
 
 
 def price_call(call: Call, live: Live, features: Features, prices: PriceBook, time: float) -> None:
@@ -25,7 +26,7 @@ def price_call(call: Call, live: Live, features: Features, prices: PriceBook, ti
         return
     state: UsageState = "provider"
     if call.usage is None:
-        call.usage, state = _estimate(call, live, features), "estimated"
+        call.usage, state = _estimate(call, live, replace(features, prompt_bytes=features.prompt_bytes + call.added_bytes)), "estimated"
     call.usage_state = state
     if call.backend.candidate.kind == "local":
         call.cost_nanousd, call.cost_state = 0, "known"
@@ -87,6 +88,10 @@ def all_hosted(call: Call, first: Backend | None, decision: Decision, prices: Pr
     if first.candidate.backend == call.name:
         return call.cost_nanousd
     usage = converted(call.usage, call.name, first.candidate.backend, decision)
+    if call.added_bytes or first.candidate.program_bytes:  # each with the program it has
+        asked = decision.features.prompt_bytes
+        share = (asked + first.candidate.program_bytes) / ((asked + call.added_bytes) or 1)
+        usage = replace(usage, input=round(usage.input * share))
     price = _price(first, prices, time, usage, None)
     return None if price is None else cost(usage, price)
 

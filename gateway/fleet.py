@@ -118,6 +118,10 @@ class Fleet:
     def _make(self, view: FleetView, model: str, pin: str | None) -> RoutePlan:
         now = self._clock()
         named = pin or model
+        route = view.routes.get(model) if pin is not None else None
+        programmed = None if route is None else plans.programmed(route, named)
+        if programmed is not None:
+            return programmed
         target = plans.resolve(view, named)
         if not target.pinned:
             raise RequestError(
@@ -126,7 +130,6 @@ class Fleet:
                 code="invalid_header",
             )
         only = plans.pinned(view, target, named, self.prices, now)
-        route = view.routes.get(model) if pin is not None else None
         return only if route is None else plans.pinned_on(route, only)
 
     def _swap(self, config: Config, facts: Facts, now: float) -> None:

@@ -8,10 +8,11 @@ from dataclasses import replace
 from gateway.auth import no_such_model
 from gateway.config.models import CandidateConfig, CaptureConfig, Config, EngineConfig, ProviderConfig, RouteConfig, TimeoutsConfig
 from gateway.prices import PriceBook
+from gateway.programs import NOT_TALKS
 from gateway.transcript import Rename
 from gateway.view import Backend, Facts, FleetView, RoutePlan
 from router.capability import engine_takes, provider_takes
-from router.naming import EVERYTHING, Target, backend_name, parse
+from router.naming import EVERYTHING, PROGRAM, Target, backend_name, parse
 from router.record import digest, to_dict
 from router.types import Candidate, Kind, Slo, Snapshot, Stage
 from serving.views import AdapterView, ReplicaView, stage_of
@@ -50,6 +51,12 @@ def pinned(view: FleetView, target: Target, name: str, prices: PriceBook, now: f
     return _plan(name, None, (found,), None)
 
 
+def programmed(plan: RoutePlan, name: str) -> RoutePlan | None:
+    """A route's plan with the choice taken away, where `name` is its candidate with a program; None: it is not."""
+    found = plan.backends.get(name)
+    return None if found is None or found.program is None else pinned_on(plan, _plan(name, None, (found,), None))
+
+
 def pinned_on(plan: RoutePlan, only: RoutePlan) -> RoutePlan:
     """A route's plan with the choice taken away: its timeouts, captures and budget, one candidate."""
     snapshot = replace(only.snapshot, slo=plan.snapshot.slo)
@@ -69,11 +76,23 @@ class _Maker:
         self.now = now
 
     def route(self, name: str, route: RouteConfig) -> RoutePlan:
-        found = [backend for candidate in route.candidates for backend in self.candidates(name, candidate)]
+        found: list[Backend] = []
+        for candidate in route.candidates:
+            found += [self.programmed(backend, candidate, found) for backend in self.candidates(name, candidate)]
         plan = _plan(name, name, tuple(found), route)
         drift = self.config.drift
         watched = drift.enabled and route.drift.enabled and any(backend.candidate.adapter for backend in found)
         return replace(plan, watch=drift.per_second) if watched else plan
+
+    def programmed(self, backend: Backend, candidate: CandidateConfig, others: list[Backend]) -> Backend:
+        """With its program, where it has one; another candidate of the route that would have its name keeps it."""
+        if candidate.program is None:
+            return backend
+        program, plain = self.config.programs[candidate.program], backend.candidate
+        taken = {other.candidate.backend for other in others}
+        names = (plain.backend, plain.backend + PROGRAM, *(f"{plain.backend}{PROGRAM}-{n}" for n in range(2, len(others) + 3)))
+        name = next(each for each in names if each not in taken)
+        return replace(backend, program=program, candidate=replace(plain, backend=name, takes=plain.takes - NOT_TALKS, program_bytes=program.bytes))
 
     def candidates(self, route: str, candidate: CandidateConfig) -> list[Backend]:
         if candidate.provider is not None:

@@ -20,6 +20,7 @@ from gateway.store import decisions, repricings
 from gateway.store.repricings import Call, Correction, Line, Repricing
 from router.errors import StateError
 from router.money import cost
+from router.naming import without_program
 from router.types import CostState, Decision, Snapshot, Usage
 from serving.database import reading, writing
 
@@ -109,7 +110,7 @@ class Repricer:
         """The cost of one hosted attempt; None: it cannot be judged."""
         if call.usage is None or _free(call):
             return call.cost_nanousd, call.cost_state
-        provider, _, model = call.backend.partition("/")
+        provider, _, model = without_program(call.backend).partition("/")
         known = self.config.providers.get(provider)
         if known is None or (not call.complete and prices.tiers(provider, known.kind, model, time)):
             return None
@@ -152,7 +153,7 @@ def label(config: Config) -> str:
 
 
 def _concerns(item: Repricing, backend: str) -> bool:
-    provider, _, model = backend.partition("/")
+    provider, _, model = without_program(backend).partition("/")
     return item.provider in {None, provider} and item.model in {None, model}
 
 

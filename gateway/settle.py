@@ -123,7 +123,7 @@ def _row(run: Run) -> Exchange:
         decision_id=run.decision.id if run.decision is not None else None,
         sandbox=candidate.sandbox if candidate is not None else False,
         attempts=tuple(attempt(each) for each in run.calls),
-        prompt_bytes=run.features.prompt_bytes,
+        prompt_bytes=run.features.prompt_bytes + (call.added_bytes if call is not None else 0),
         trace=run.trace,
         finish_reason=call.finish_reason if call is not None else None,
     )
@@ -135,7 +135,7 @@ def _learn(run: Run, call: Call, exchange: Exchange, now: float) -> None:
         run.plan.name,
         call.backend.candidate,
         Observation(
-            prompt_bytes=run.features.prompt_bytes,
+            prompt_bytes=run.features.prompt_bytes + call.added_bytes,
             input_tokens=usage.input or None,
             cached_tokens=usage.cached,
             # `n` answers are made side by side: what is learnt is the length of one

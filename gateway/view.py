@@ -9,6 +9,7 @@ from gateway.config.models import CaptureConfig, Config, HedgeConfig, TimeoutsCo
 from gateway.store.keys import Key
 from gateway.transcript import Rename
 from router.types import Candidate, Kind, Snapshot
+from serving.programs import Program
 from serving.views import AdapterView, ReplicaView, Stages
 
 
@@ -17,7 +18,7 @@ class Backend:
     """How a candidate is called. `bases` are the addresses its endpoints hang below (one for a provider, one per usable replica of an engine), `names`
     the model name to send to each; `headers` carry the credentials. `rename` is set where an answer would carry another name than it should.
     `tiered`: the price depends on the size of the prompt, so the candidate's is that of a small one;
-    `priced_until`: epoch seconds before which that price holds."""
+    `priced_until`: epoch seconds before which that price holds; `program`: what is put before each conversation."""
 
     candidate: Candidate
     bases: tuple[str, ...]
@@ -28,6 +29,7 @@ class Backend:
     provider_kind: str = ""
     tiered: bool = False
     priced_until: float = float("inf")
+    program: Program | None = None
 
 
 @dataclass(frozen=True, slots=True)

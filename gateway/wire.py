@@ -103,7 +103,7 @@ def features(ask: Ask, slo_total_ms: float | None = None) -> Features:
     body = ask.body
     n = body.get("n")
     return Features(
-        prompt_bytes=_prompt_bytes(ask),
+        prompt_bytes=prompt_bytes(ask),
         max_tokens=_max_tokens(ask.conversation),
         n=n if isinstance(n, int) and not isinstance(n, bool) and n > 0 else 1,
         stream=ask.stream,
@@ -144,7 +144,8 @@ def _text_bytes(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
 
 
-def _prompt_bytes(ask: Ask) -> int:
+def prompt_bytes(ask: Ask) -> int:
+    """The size of a request's text, what is not text sized by what it is usually billed as."""
     body = ask.conversation
     if ask.endpoint not in _TALKS:
         return _input_bytes(body[_INPUTS[ask.endpoint]])

@@ -116,7 +116,7 @@ class UpstreamError(BreakevenError):
 
 
 class UpstreamTimeout(UpstreamError):
-    """A deadline passed; `phase` is connect, first_token, idle or total."""
+    """A deadline passed; `phase` is connect, retrieval, first_token, idle or total."""
 
     code = "upstream_timeout"
 

@@ -31,7 +31,7 @@ def gate(features: Features, candidate: Candidate, live: Live, now: float, *, ho
     if not hosted_budget_left and candidate.kind == "hosted" and not _is_free(candidate):
         return "budget"
     if candidate.context_tokens is not None:
-        estimate = features.prompt_bytes / live.bytes_per_token
+        estimate = (features.prompt_bytes + candidate.program_bytes) / live.bytes_per_token
         if estimate * CONTEXT_DOUBT + (features.max_tokens or 0) > candidate.context_tokens:
             return "context"
     return _not_now(features, live, now)

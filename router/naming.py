@@ -104,6 +104,15 @@ def backend_name(owner: str, part: str | None = None, version: int | None = None
     return f"{owner}/{part}" if version is None else f"{owner}/{part}@{version}"
 
 
+PROGRAM = "+program"
+_PROGRAM = re.compile(re.escape(PROGRAM) + r"(-\d+)?\Z")
+
+
+def without_program(backend: str) -> str:
+    """The name of the backend that answers: two candidates of a route that differ by their program alone differ by `+program` behind their name."""
+    return _PROGRAM.sub("", backend)
+
+
 def valid_name(name: str) -> bool:
     """Whether this may name a route, provider, engine or adapter (`NAME_PATTERN`)."""
     return _NAME.fullmatch(name) is not None

@@ -74,7 +74,7 @@ def weigh(features: Features, snapshot: Snapshot, states: list[Live]) -> list[Ro
     known: list[tuple[float, float | None, float]] = []
     for candidate, live in zip(snapshot.candidates, states, strict=True):
         output = expected_output(features, live, prior)
-        tokens = features.prompt_bytes / live.bytes_per_token
+        tokens = (features.prompt_bytes + candidate.program_bytes) / live.bytes_per_token
         prediction = latency.predict(candidate, live, output, tokens)
         p_miss = latency.p_miss(prediction, ttft_limit, total_limit, snapshot.slo.target, live.evidence)
         opportunity = 0.0

@@ -38,6 +38,8 @@ def digest(snapshot: Snapshot) -> str:
     content = to_dict(snapshot)
     del content["digest"]
     for candidate in content["candidates"]:
+        if not candidate["program_bytes"]:
+            del candidate["program_bytes"]  # it came later, as below
         if candidate["price"] is not None:
             candidate["price"] = {name: value for name, value in candidate["price"].items() if value is not None or name not in _LATER}
     return sha256(json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()).hexdigest()

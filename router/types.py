@@ -105,6 +105,7 @@ class Candidate:
 
     `owner` is the provider or engine name, `model` what is sent upstream, `adapter`/`version` are set for adapters only (`version` None: no live version).
     `gpu_hour_nanousd` is None where the engine's price is unknown. `takes` are the capabilities of this backend (router.capability).
+    `program_bytes`: about how much text its program adds to each prompt.
     """
 
     backend: str
@@ -120,6 +121,7 @@ class Candidate:
     takes: frozenset[str] = frozenset()
     gpu_hour_nanousd: int | None = None
     sandbox: bool = False
+    program_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

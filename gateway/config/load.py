@@ -14,6 +14,7 @@ from gateway.config.document import Document, Loc, from_text, read
 from gateway.config.models import OPENAI_URL, Config
 from gateway.config.price_checks import check_prices
 from gateway.config.problems import shape
+from gateway.config.programs import loaded
 from gateway.config.route_checks import check_routes
 from router.errors import ConfigError, Problem
 
@@ -48,7 +49,10 @@ def _build(document: Document, source: Path, environ: Mapping[str, str], server:
     found = [] if not document.data else [*check(data, source.parent), *check_prices(data), *check_budgets(data), *check_routes(data, source.parent)]
     doubts = _problems(document, ((f.loc, f.message) for f in found if f.doubt))
     wrong = [(f.loc, f.message) for f in found if not f.doubt]
-    return validate(document, Config, data, wrong, context={"root": source.parent, "source": source, "warnings": doubts})
+    context: dict[str, object] = {"root": source.parent, "source": source, "warnings": doubts}
+    made = validate(document, Config, data, wrong, context=context)
+    named = [candidate.program for route in made.routes.values() for candidate in route.candidates if candidate.program is not None]
+    return made.with_programs(loaded(named)) if named else made
 
 
 def validate(

@@ -6,6 +6,7 @@ the name says otherwise, amounts are dollars as exact decimals with integer nano
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal
@@ -49,6 +50,7 @@ from gateway.config.worth import WorthConfig
 from router.errors import Problem
 from router.money import parse_usd
 from router.types import Kind, Slo
+from serving.programs import Program
 
 OPENAI_URL = "https://api.openai.com/v1"
 Redaction = Literal["email", "phone", "card"]
@@ -143,6 +145,7 @@ class RetrievalConfig(Section):
 
     source: FilePath
     k: Count = 5
+    timeout_ms: Millis = 200
 
 
 class ProgramConfig(Section):
@@ -253,6 +256,7 @@ class Config(Section):
 
     _source: Path = PrivateAttr(default=Path("breakeven.yaml"))
     _warnings: tuple[Problem, ...] = PrivateAttr(default=())
+    _programs: Mapping[ProgramConfig, Program] = PrivateAttr(default={})
 
     @override
     def model_post_init(self, context: Any, /) -> None:
@@ -270,6 +274,17 @@ class Config(Section):
     def warnings(self) -> tuple[Problem, ...]:
         """What is allowed and probably not meant."""
         return self._warnings
+
+    @property
+    def programs(self) -> Mapping[ProgramConfig, Program]:
+        """The candidates' programs as their files were when this was read."""
+        return self._programs
+
+    def with_programs(self, programs: Mapping[ProgramConfig, Program]) -> Config:
+        """The same with programs that were read."""
+        made = self.model_copy()
+        made._programs = programs
+        return made
 
     @property
     def default_provider(self) -> ProviderConfig | None:

@@ -10,6 +10,8 @@ from gateway.config.checks import NAME_RULE, Finding, listing, mapping, text, un
 from gateway.config.document import Loc
 from gateway.config.values import absolute
 from router.naming import valid_name
+from serving import programs
+from serving.programs import Spec
 
 
 def check_routes(data: Mapping[str, object], root: Path) -> Iterator[Finding]:
@@ -71,11 +73,24 @@ def _adapter(loc: Loc, adapter: str | None) -> Iterator[Finding]:
 
 
 def _program(loc: Loc, program: Mapping[str, object], root: Path) -> Iterator[Finding]:
-    if program:
-        yield Finding((*loc, "program"), "is checked but not applied yet: this candidate gets the conversation as the client sent it", doubt=True)
+    if program and not any(program.get(key) for key in ("system", "examples", "retrieval")):
+        yield Finding((*loc, "program"), "puts nothing before a conversation: add system, examples or retrieval, or remove it")
     yield from _file((*loc, "program"), program, "system", root)
     yield from _file((*loc, "program"), program, "examples", root)
     yield from _file((*loc, "program", "retrieval"), mapping(program, "retrieval"), "source", root, directory=True)
+    yield from _contents((*loc, "program"), program, root)
+
+
+def _contents(loc: Loc, program: Mapping[str, object], root: Path) -> Iterator[Finding]:
+    """What is wrong inside the files that are there."""
+    named = {"system": text(program, "system"), "examples": text(program, "examples"), "source": text(mapping(program, "retrieval"), "source")}
+    there = {key: absolute(name, root) for key, name in named.items() if name is not None}
+    for key, path in there.items():
+        if path.is_file() or (key == "source" and path.is_dir()):
+            place: Loc = (*loc, "retrieval", key) if key == "source" else (*loc, key)
+            spec = Spec(system=path) if key == "system" else Spec(examples=path) if key == "examples" else Spec(source=path)
+            for problem in programs.problems(spec):
+                yield Finding(place, str(problem))
 
 
 def _hedge(loc: Loc, hedge: Mapping[str, object], timeouts: Mapping[str, object], candidates: int) -> Iterator[Finding]:

@@ -48,14 +48,14 @@ class Dialect(Protocol):
 
 def dialect_of(run: Run, call: Call) -> Dialect:
     """The dialect of the backend that is called."""
-    return _Native(run) if speaks_responses(call.backend.provider_kind) else _Translated(run, call)
+    return _Native(run, call) if speaks_responses(call.backend.provider_kind) else _Translated(run, call)
 
 
 class _Native(Dialect):
     path = PATHS["responses"]
 
-    def __init__(self, run: Run) -> None:
-        self._ask, self._keep_text = run.ask, run.keep_text
+    def __init__(self, run: Run, call: Call) -> None:
+        self._ask, self._keep_text = call.ask or run.ask, run.keep_text
 
     @override
     def body(self, model: str) -> bytes:
@@ -82,7 +82,7 @@ class _Translated(Dialect):
     path = PATHS["chat"]
 
     def __init__(self, run: Run, call: Call) -> None:
-        self._run, self._ask, self._rename = run, run.ask, call.backend.rename
+        self._run, self._ask, self._rename = run, call.ask or run.ask, call.backend.rename
         turn = run.ask.turn
         if turn is None:
             raise RuntimeError("a Responses request has a turn")

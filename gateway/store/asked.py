@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Integer, and_, case, cast, func, literal_column, or_, select
 
 from gateway.store.tables import TOKEN_COLUMNS, attempts, exchanges
+from router.naming import without_program
 from router.types import Outcome
 
 DAY = 86_400
@@ -38,7 +39,7 @@ def spent(conn: Connection, provider: str, spans: Iterable[tuple[float, float]])
     found: dict[tuple[int, str], Spent] = {}
     for since, until in spans:
         for row in conn.execute(_query(provider, since, until)):
-            key = (int(row.group_day), row.group_backend.removeprefix(f"{provider}/"))
+            key = (int(row.group_day), without_program(row.group_backend).removeprefix(f"{provider}/"))
             found[key] = _added(found.get(key), row)
     return found
 

@@ -59,7 +59,7 @@ def test_a_key_in_the_wrong_section_lists_the_right_ones(problems: Problems) -> 
 
 def test_keys_are_found_at_any_depth() -> None:
     """Through mappings, lists and optional sections."""
-    assert fields_at(Config, ("routes", "r", "candidates", 0, "program", "retrieval")) == ["source", "k"]
+    assert fields_at(Config, ("routes", "r", "candidates", 0, "program", "retrieval")) == ["source", "k", "timeout_ms"]
     assert "port" in fields_at(Config, ("server",))
     assert fields_at(Config, ("providers",)) == []
 

@@ -72,13 +72,17 @@ def test_hedges_that_never_happen(loaded: Load) -> None:
 
 def test_files_and_programs_that_exist(loaded: Load, tmp_path: Path) -> None:
     """Same model with another program is another candidate; retrieval takes a directory."""
-    for name in ("s.txt", "x.jsonl", "q.jsonl"):
-        (tmp_path / name).touch()
+    (tmp_path / "s.txt").write_text("One word.")
+    (tmp_path / "x.jsonl").write_text('{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}')
+    (tmp_path / "q.jsonl").touch()
     program = "program: {system: s.txt, examples: x.jsonl, retrieval: {source: .}}"
     config = loaded(route(f"{SOUND}, {{provider: openai, model: m, {program}}}, {{engine: local}}, {{engine: local, adapter: a}}", "quality: {suite: q.jsonl}"))
     assert len(config.routes["r"].candidates) == 4
     assert config.routes["r"].quality.suite == tmp_path / "q.jsonl"
-    assert [(w.key, "not applied yet" in w.message) for w in config.warnings] == [("routes.r.candidates[1].program", True)]
+    program = config.routes["r"].candidates[1].program
+    assert program is not None
+    assert (config.programs[program].system, len(config.programs[program].shots)) == ("One word.", 1)
+    assert config.warnings == ()
 
 
 def test_a_route_may_bear_the_name_of_a_model(loaded: Load) -> None:
