@@ -1,6 +1,6 @@
 """The command line and environment of one vLLM server, from plain values. Pure: what the host has is an argument (serving/host.py finds out).
 
-Public: `Launch`, `Host`, `command(launch, host, port) -> (argv, env)`, `rank_limit`.
+Public: `Launch`, `Host`, `command(launch, host, port) -> (argv, env)`, `rank_limit`, `room`.
 What the user wrote in `engines.X.args` and `engines.X.env` comes last and wins, except for what the gateway itself relies on: address, port, served name.
 """
 
@@ -68,14 +68,26 @@ def rank_limit(rank: int) -> int:
     raise ConfigError(f"max_lora_rank {rank} is too high: vLLM serves ranks up to {RANKS[-1]}")
 
 
+def room(launch: Launch, adapters: int) -> int:
+    """How many adapters the server keeps in memory: all that will be loaded, and as many again as it has slots; or what the user wrote.
+
+    An adapter evicted from there is read from disk again in the middle of a step, and everybody waits: no more may be registered with a server than fit.
+    """
+    for index, arg in enumerate(launch.args):
+        name, _, value = arg.partition("=")
+        if name == "--max-cpu-loras":
+            value = value or "".join(launch.args[index + 1 : index + 2])
+            return int(value) if value.isdecimal() else 0
+    return max(2 * launch.max_loras, adapters + launch.max_loras)
+
+
 def command(launch: Launch, host: Host, port: int, adapters: int = 0) -> tuple[list[str], dict[str, str]]:
     """argv, and the environment variables to set on top of the gateway's own; `adapters` is how many versions will be loaded at once.
     No API key: vLLM's guards `/v1` only, not `/metrics` or loading through `/adapters`; what keeps others out is that it listens on loopback.
     """
     argv = [launch.python, "-m", MODULE, "--host", "127.0.0.1", "--port", str(port), "--model", launch.model, "--served-model-name", launch.engine]
     argv += ["--enable-lora", "--max-loras", str(launch.max_loras), "--max-lora-rank", str(rank_limit(launch.max_lora_rank))]
-    # An adapter evicted from this cache is read from disk again in the middle of a step: there must be room for all that are loaded, and for the next ones.
-    argv += ["--max-cpu-loras", str(max(2 * launch.max_loras, adapters + launch.max_loras))]
+    argv += ["--max-cpu-loras", str(room(launch, adapters))]
     if host.knows("--api-server-count"):
         argv += ["--api-server-count", "1"]  # several would each have their own idea of which adapters there are
     if host.knows("--enable-prompt-tokens-details"):

@@ -1,8 +1,8 @@
 """The adapters, in the database: who reads and the only one who writes adapters, versions, their replicas, stages and the audit trail.
 
-Public: `views`, `stages`, `replicas`, `audit`, `trail` (reading); `add_version`, `request`, `set_gate`, `refuse`, `saw`, `lost`, `apply` (writing). Every
-function takes an open connection (`serving.database.writing` for the writers) and tells the workers through `bump` in the same transaction. What may follow
-what is decided in verbs.py and states.py; files are in storage.py.
+Public: `views`, `stages`, `replicas`, `audit`, `trail` (reading); `add_version`, `request`, `set_gate`, `note_drift`, `refuse`, `saw`, `lost`, `apply`
+(writing). Every function takes an open connection (`serving.database.writing` for the writers) and tells the workers through `bump` in the same transaction.
+What may follow what is decided in verbs.py and states.py; files are in storage.py.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from sqlalchemy import Connection, RowMapping, and_, delete, insert, select, upd
 from router.errors import Reason, RequestError
 from router.naming import valid_name
 from router.types import Stage
+from serving import room
 from serving.database import bump
 from serving.replica_table import replicas
 from serving.states import Event, State, step
@@ -24,8 +25,8 @@ from serving.verbs import Change, Plan, default_stages, find, plan, settle, stag
 from serving.views import AdapterView, ReplicaView, Stages, VersionView, stage_of
 
 __all__ = [
-    "AdapterView", "Change", "Plan", "ReplicaView", "Stages", "VersionView", "add_version", "apply", "audit", "due", "lost", "preview", "refuse", "replicas",
-    "request", "saw", "set_gate", "stage_of", "stages", "trail", "view", "views",
+    "AdapterView", "Change", "Plan", "ReplicaView", "Stages", "VersionView", "add_version", "apply", "audit", "due", "lost", "note_drift", "preview", "refuse",
+    "replicas", "request", "saw", "set_gate", "stage_of", "stages", "trail", "view", "views",
 ]  # fmt: skip
 
 _ADAPTER_FIELDS = ("live", "previous", "rolled_back", "canary_version", "canary_percent", "want_live", "want_back", "want_canary", "want_percent")
@@ -121,7 +122,9 @@ def add_version(conn: Connection, version: VersionView, engine: str, source: str
 
 def preview(conn: Connection, change: Change, routes: Mapping[str, bool], now: float) -> Plan:
     """What `request` would do, without doing it. Raises what it would raise."""
-    return plan(view(conn, change.adapter), change, routes, now)
+    made = plan(view(conn, change.adapter), change, routes, now)
+    room.check(made, views(conn).values(), replicas(conn))
+    return made
 
 
 def request(conn: Connection, change: Change, routes: Mapping[str, bool], now: float) -> Plan:
@@ -129,7 +132,7 @@ def request(conn: Connection, change: Change, routes: Mapping[str, bool], now: f
 
     `routes` maps each route that has this adapter to whether it has a suite. Raises AdapterRefused, GateRequired, StateError or RequestError before writing.
     """
-    made = plan(view(conn, change.adapter), change, routes, now)
+    made = preview(conn, change, routes, now)
     if made.changes:
         after = settle(made.after, now)
         _save(conn, made.before, after, routes, change.reason or f"{change.verb} by {change.actor}", now)
@@ -145,6 +148,12 @@ def set_gate(conn: Connection, adapter: str, version: int, gate: Mapping[str, An
     gates = {**{k: dict(v) for k, v in known.gates.items()}, str(gate.get("route") or ""): dict(gate)}
     conn.execute(update(adapter_versions).where(_at(adapter, version)).values(gates=gates))
     _note(conn, (adapter, version), "gate", actor, str(gate.get("reason", "")), {"passed": bool(gate.get("passed")), "route": gate.get("route")}, now)
+    bump(conn)
+
+
+def note_drift(conn: Connection, about: tuple[str, int], route: str, reason: str, detail: Mapping[str, Any], now: float, actor: str = "controller") -> None:
+    """Put into the audit trail that a version's traffic or answers on a route drifted, or no longer do. `detail` says from which level to which."""
+    _note(conn, about, "drift", actor, reason, {"route": route, **detail}, now)
     bump(conn)
 
 

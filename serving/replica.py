@@ -15,7 +15,7 @@ from typing import Any
 
 from router.errors import BreakevenError, ConfigError, UpstreamError
 from serving.client import Client
-from serving.command import Host, Launch, command
+from serving.command import Host, Launch, command, room
 from serving.leftovers import sweep
 from serving.process import MARGIN_S, Server, free_port
 from serving.progress import failure, phase
@@ -138,7 +138,9 @@ class Replica:
             self._say(f"engine {self.spec.name}: {left}")
         host = await asyncio.to_thread(self._hooks.probe, launch.python)
         port = free_port()
-        argv, env = command(launch, host, port, await self._hooks.wanted(self.spec.engine))
+        adapters = await self._hooks.wanted(self.spec.engine)
+        argv, env = command(launch, host, port, adapters)
+        await self._set(room=room(launch, adapters))
         self._say(f"engine {self.spec.name}: starting {launch.model} ({host.vllm}, {'CPU' if host.cpu else 'GPU'})")
         server = await Server.start(argv, env, record, record.with_suffix(".log"), launch.drain_s + MARGIN_S)
         try:

@@ -31,6 +31,7 @@ def put(conn: Connection, view: ReplicaView, now: float) -> None:
         "restarts": view.restarts,
         "detail": view.detail,
         "max_model_len": view.max_model_len,
+        "room": view.room,
     }
     if old is None:
         conn.execute(insert(engine_replicas).values(engine=view.engine, replica=view.index, changed_at=now, **values))
@@ -38,7 +39,7 @@ def put(conn: Connection, view: ReplicaView, now: float) -> None:
         conn.execute(update(engine_replicas).where(place).values(changed_at=now, **values))
     else:
         return
-    if old is None or any(old[key] != values[key] for key in ("url", "model", "state", "healthy", "max_model_len")):
+    if old is None or any(old[key] != values[key] for key in ("url", "model", "state", "healthy", "max_model_len", "room")):
         bump(conn)
 
 

@@ -90,7 +90,8 @@ adapter_audit = Table(
     Index("ix_adapter_audit_adapter", "adapter", "id"),
 )
 
-# The vLLM servers, as the controller last saw them. `model` is the name the base answers to, `max_model_len` its context in tokens.
+# The vLLM servers, as the controller last saw them. `model` is the name the base answers to, `max_model_len` its context in tokens,
+# `room` how many adapters it keeps in memory (null: run by someone else).
 engine_replicas = Table(
     "engine_replicas",
     metadata,
@@ -103,5 +104,6 @@ engine_replicas = Table(
     Column("restarts", Integer, nullable=False),
     Column("detail", Text, nullable=False),
     Column("max_model_len", Integer),
+    Column("room", Integer),
     Column("changed_at", Double, nullable=False),
 )

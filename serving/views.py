@@ -85,7 +85,8 @@ class AdapterView:
 class ReplicaView:
     """One vLLM server as last seen: `starting|ready|draining|stopped|failed`. Call it only when `healthy`.
 
-    `model` is the name its base answers to (the engine's name when we launched it), `max_model_len` its context in tokens.
+    `model` is the name its base answers to (the engine's name when we launched it), `max_model_len` its context in tokens,
+    `room` how many adapter versions it keeps in memory; None: it is run by someone else, who knows.
     """
 
     engine: str
@@ -97,6 +98,7 @@ class ReplicaView:
     detail: str
     model: str = ""
     max_model_len: int | None = None
+    room: int | None = None
     changed_at: float = 0.0
 
 

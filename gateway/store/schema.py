@@ -24,7 +24,7 @@ from serving.database import connect, reading, writing
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0011"
+HEAD = "0013"
 # Every room's tables. Importing them is what puts them into the metadata that migrations are made from.
 TABLES = (serving_tables, tables, rollup_tables, engine_tables, gpu_tables, drift_tables, ladder, ft_tables)
 _MIGRATIONS = Path(__file__).parent / "migrations"
