@@ -35,8 +35,10 @@ if TYPE_CHECKING:
 _HELP = "Answers each request with the cheapest model that is good enough and fast enough, and says whether training your own is worth it."
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=_HELP)
 dataset_app = typer.Typer(no_args_is_help=True, help="Build, check and preview training data.")
+recipe_app = typer.Typer(no_args_is_help=True, help="A training recipe before anything is trained.")
 adapters_app = typer.Typer(no_args_is_help=True, help="Add, load, promote, roll back and retire adapter versions.")
 app.add_typer(dataset_app, name="dataset")
+app.add_typer(recipe_app, name="recipe")
 app.add_typer(adapters_app, name="adapters")
 app.add_typer(keys.app, name="keys")
 app.add_typer(costs.app, name="costs")
@@ -197,6 +199,40 @@ def dataset_preview(source: Path, base: Annotated[str, typer.Option(help="Model 
 
     shown = commands.preview(base, source, count)
     show([p.as_dict() for p in shown], json, lambda _: terminal.texts(tokens.coloured(p) for p in shown))
+
+
+@recipe_app.command("import", epilog="Example: breakeven recipe import axolotl.yml --out recipe.yaml")
+def recipe_import(
+    file: Annotated[Path, typer.Argument(help="An axolotl configuration.")],
+    out: Annotated[Path, typer.Option(help="The recipe to write; must not exist.")] = Path("recipe.yaml"),
+    json: Json = False,
+) -> None:
+    """Write the recipe that does what an axolotl file says; what vLLM could not serve is refused, what has no meaning here is named."""
+    from gateway import terminal_recipe
+    from training import before
+
+    show(before.imported(file, out), json, terminal_recipe.imported)
+
+
+@recipe_app.command("estimate", epilog="Example: breakeven recipe estimate recipe.yaml --gpu-hour-usd 2.50")
+def recipe_estimate(
+    recipe: Path,
+    gpu_hour_usd: Annotated[str | None, typer.Option(help="What an hour of this GPU costs.")] = None,
+    config: ConfigPath = None,
+    json: Json = False,
+) -> None:
+    """Say what a training run will take on this machine: steps, memory, time, dollars. Nothing is trained."""
+    from gateway import terminal_recipe
+    from training import before, commands
+
+    with ExitStack() as stack:
+
+        def opened() -> tuple[Config, Engine]:
+            found = configuration(config)
+            return found, stack.enter_context(database(found))
+
+        document = before.estimated(recipe, lambda wanted: commands.prepared(wanted, opened), gpu_hour_usd)
+    show(document, json, terminal_recipe.estimated)
 
 
 @app.command(epilog="Example: breakeven train recipe.yaml --resume")

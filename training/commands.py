@@ -108,7 +108,7 @@ def run_training(path: Path, resume: bool, on_progress: OnProgress, open_config:
     """Train a recipe: {path, manifest…} or {interrupted: true, run, step, total}. `open_config` is asked for only where the recipe names a route."""
     os.environ.update(for_training(os.environ))
     wanted = recipe.load(path, os.environ)
-    data = _prepared(wanted, open_config)
+    data = prepared(wanted, open_config)
     from training.train import Interrupted, train
     from training.train import Options as TrainOptions
 
@@ -118,7 +118,7 @@ def run_training(path: Path, resume: bool, on_progress: OnProgress, open_config:
     return {"interrupted": False, "path": str(done.path), **done.manifest}
 
 
-def _prepared(wanted: recipe.Recipe, open_config: Callable[[], tuple[Config, Engine]] | None) -> dataset.Dataset:
+def prepared(wanted: recipe.Recipe, open_config: Callable[[], tuple[Config, Engine]] | None) -> dataset.Dataset:
     """The recipe's data: a built directory, a JSONL file, or a route's captures, built into a directory first."""
     if isinstance(wanted.data, recipe.RouteData):
         # Kept beside the output: a resumed run must see the same examples, not the traffic of today.
