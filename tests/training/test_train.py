@@ -19,6 +19,7 @@ torch = pytest.importorskip("torch")
 from peft import PeftModel  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 
+from gateway import terminal_recipe  # noqa: E402
 from router.errors import BreakevenError, ConfigError, DataError, StateError  # noqa: E402
 from serving.admission import Limits, check  # noqa: E402
 from serving.base import identify  # noqa: E402
@@ -26,7 +27,7 @@ from serving.parity import read_conversations  # noqa: E402
 from serving.verify import read_probes  # noqa: E402
 from tests.patience import patience  # noqa: E402
 from tests.training import tiny  # noqa: E402
-from training import dataset, loop, manifest, model, probes, recipe, tokens, train  # noqa: E402
+from training import before, commands, dataset, loop, manifest, model, probes, recipe, tokens, train  # noqa: E402
 from training.checkpoint import RunDirectory  # noqa: E402
 from training.progress import Progress  # noqa: E402
 
@@ -294,3 +295,15 @@ def test_a_full_disk_is_said_and_the_run_can_go_on(trained: train.Trained, base:
 
 def _no_space(*_: Any) -> dict[str, Any]:
     raise OSError(28, "No space left on device")
+
+
+def test_the_estimate_is_that_of_the_run(trained: train.Trained, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As many steps, tokens and parameters as there were, at the speed that was measured."""
+    found = before.estimated(place / "out.yaml", lambda wanted: commands.prepared(wanted, None), "2.50")
+    metrics = trained.manifest["metrics"]
+    assert (found["steps"], found["tokens_per_epoch"]) == (metrics["steps"], metrics["tokens_per_epoch"])
+    assert found["adapter_parameters"] == sum(tensor.numel() for tensor in load_file(trained.path / "adapter_model.safetensors").values())
+    assert (found["fits"], found["speed_from"]) == (True, "measured")
+    assert found["nanousd"][0] >= 0
+    terminal_recipe.estimated(found)
+    assert "measured by an earlier run here" in capsys.readouterr().out
