@@ -19,7 +19,7 @@ from gateway.bench.command import bench
 from gateway.commands import costs, keys
 from gateway.commands.budgets import budgets
 from gateway.commands.calibrate import calibrate
-from gateway.commands.frame import ConfigPath, Json, configuration, database, show
+from gateway.commands.frame import ConfigPath, Json, configuration, database, instant, show
 from gateway.commands.prices import prices
 from gateway.commands.reconcile import reconcile
 from gateway.commands.reprice import reprice
@@ -159,6 +159,9 @@ def dataset_build(
     route: Annotated[str | None, typer.Option(help="From the captured traffic of this route.")] = None,
     file: Annotated[Path | None, typer.Option(help="From a JSONL file in OpenAI's chat format.")] = None,
     redact: Annotated[list[str] | None, typer.Option(help="Take out what looks like this: email, phone or card (repeat).")] = None,
+    limit: Annotated[int | None, typer.Option(min=10, help="Keep at most so many: half as they come, half unlike the others.")] = None,
+    since: Annotated[str | None, typer.Option(help="Captured traffic from then on (RFC 3339).")] = None,
+    until: Annotated[str | None, typer.Option(help="Captured traffic before then (RFC 3339).")] = None,
     config: ConfigPath = None,
     json: Json = False,
 ) -> None:
@@ -168,13 +171,14 @@ def dataset_build(
 
     if (route is None) == (file is None):
         raise ConfigError("give either --route NAME or --file PATH")
-    blot = commands.kinds_of_personal_data(redact or ())
+    kinds = commands.kinds_of_personal_data(redact or ())
+    wanted = commands.Wanted(instant("--since", since), instant("--until", until), limit, kinds)
     if file is not None:
-        document = commands.build_dataset(None, None, file, out, blot)
+        document = commands.build_dataset(None, None, file, out, wanted)
     else:
         found = configuration(config)
         with database(found) as engine:
-            document = commands.build_dataset(found, engine, str(route), out, blot)
+            document = commands.build_dataset(found, engine, str(route), out, wanted)
     show(document, json, terminal.dataset)
 
 
@@ -259,20 +263,32 @@ def evaluate(
     route: str,
     adapter: Annotated[str | None, typer.Option(help="NAME@VERSION; without a version the newest.")] = None,
     out: Annotated[Path | None, typer.Option(help="Directory of answers and report (default: DATA_DIR/evals/…).")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write the page there too.")] = None,
+    examples: Annotated[Path | None, typer.Option(help="Worked examples for few_shot (JSONL in chat format; default: those of the route's programs).")] = None,
+    documents: Annotated[Path | None, typer.Option(help="A file or directory of texts for retrieval (default: that of the route's programs).")] = None,
+    shots: Annotated[int, typer.Option(help="How many examples.", min=1)] = 16,
+    judge: Annotated[str | None, typer.Option(help="PROVIDER/MODEL that scores items of the scorer judge.")] = None,
+    anchors: Annotated[Path | None, typer.Option(help="Labelled comparisons the judge is calibrated on (JSONL).")] = None,
     concurrency: int = 8,
     config: ConfigPath = None,
     json: Json = False,
 ) -> int:
-    """Ask hosted model, bare base and adapter every question of the route's suite through the running gateway, and judge; exit code 1 when refused."""
+    """Ask every rung of the ladder each question of the route's suite through the running gateway: prompt, examples, schema, retrieval, bare base, adapter.
+
+    Says which is the cheapest that is good enough, and how to deploy it; exit code 1 when the gate refuses the adapter.
+    """
     from gateway import remote, terminal
-    from training import commands
+    from training import evaluation, ladder
 
     found = configuration(config)
     with database(found) as engine:
-        name, version = commands.adapter_version(engine, adapter)
+        name, version = evaluation.adapter_version(engine, adapter)
         directory = out or found.server.data_dir / "evals" / route / (f"{name}@{version}" if name else "base")
-        asked = commands.Judging(route, name, version, directory, concurrency)
-        document = commands.run_eval(found, engine, asked, remote.address(found, os.environ) + "/v1", terminal.Progress())
+        material = ladder.Material(examples, documents, shots)
+        asked = evaluation.Judging(route, name, version, directory, concurrency, material=material, judge=judge, anchors=anchors)
+        document = evaluation.run_eval(found, engine, asked, remote.address(found, os.environ) + "/v1", terminal.Progress())
+    if html is not None:
+        html.write_bytes(Path(document["report"][1]).read_bytes())
     show(document, json, terminal.evaluation)
     return 0 if document["gate"]["passed"] or name is None else 1
 

@@ -61,7 +61,7 @@ def test_personal_data_is_found_and_taken_out(tmp_path: Path) -> None:
     source = tmp_path / "f.jsonl"
     source.write_text("".join(row.as_line() + "\n" for row in rows))
     plain = commands.build_dataset(None, None, source, tmp_path / "a")
-    clean = commands.build_dataset(None, None, source, tmp_path / "b", ("email",))
+    clean = commands.build_dataset(None, None, source, tmp_path / "b", commands.Wanted(blot=("email",)))
     assert plain["digest"] != clean["digest"]
     assert clean["source"]["redacted"] == ["email"]
     text = "".join(path.read_text() for path in (tmp_path / "b").glob("*.jsonl"))
