@@ -1,4 +1,4 @@
-"""GET /admin/exchanges[/{id}]: the ledger's rows, newest first, by route, backend, key and time."""
+"""GET /admin/exchanges[/{id}]: the ledger's rows, newest first, by route, backend, key, tags and time."""
 
 from __future__ import annotations
 
@@ -96,14 +96,16 @@ def page(  # noqa: PLR0913 - one parameter per filter of the query
     route: str | None = None,
     backend: str | None = None,
     key: str | None = None,
+    tag: Annotated[list[str] | None, Query(description="`name=value`; given several times, a row has to have all of them.")] = None,
     since: Since = None,
     until: Until = None,
     cursor: str | None = None,
     limit: Annotated[int, Query(ge=1, le=exchanges.MAX_PAGE)] = 100,
 ) -> Listed[ExchangeBody]:
     """A page of the ledger, newest first. Pass `next_cursor` as `cursor` for the next."""
+    where = Filter(route, backend, key, period.parse(since, until), tuple(_tag(text) for text in tag or ()))
     with reading(gateway.database) as conn:
-        found = exchanges.page(conn, Filter(route, backend, key, period.parse(since, until)), cursor, limit)
+        found = exchanges.page(conn, where, cursor, limit)
     return Listed[ExchangeBody](data=tuple(_body(entry) for entry in found.entries), has_more=found.next_cursor is not None, next_cursor=found.next_cursor)
 
 
@@ -116,6 +118,13 @@ def one(gateway: InGateway, exchange_id: str) -> ExchangeBody:
         message = f"There is no exchange {exchange_id!r}. Rows reach the database within a second or two, and old ones expire."
         raise RequestError(message, status=404, code="exchange_not_found", param="exchange_id")
     return _body(entry)
+
+
+def _tag(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise RequestError("`tag` is not NAME=VALUE; write tag=team=support", param="tag")
+    return name, value
 
 
 def _body(entry: Entry) -> ExchangeBody:

@@ -39,6 +39,7 @@ class LatencyBody(Body):
     backend: str | None = None
     adapter: str | None = None
     month: str | None = None
+    week: str | None = None
     day: str | None = None
     hour: str | None = None
     quarter_hour: str | None = None

@@ -14,7 +14,7 @@ from operator import attrgetter
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Row, Select, bindparam, delete, func, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, String, bindparam, cast, delete, exists, func, select, tuple_, update
 
 from gateway.store import bulk, rollups, shape
 from gateway.store.bulk import Writer
@@ -35,12 +35,14 @@ _LAYOUT = Layout(shape.EXCHANGE)
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which exchanges: every field that is set must match."""
+    """Which exchanges: every field that is set must match, and every one of the `tags` (name, value). Tags are in no index: what lies in the period is read
+    until a page is full."""
 
     route: str | None = None
     backend: str | None = None
     key_id: str | None = None
     period: Period = ALWAYS
+    tags: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,7 @@ def get(conn: Connection, exchange_id: str) -> Entry | None:
 def page(conn: Connection, where: Filter, cursor: str | None = None, limit: int = 100) -> Page:
     """A page of the ledger, newest first. `cursor` is the previous page's `next_cursor`. Raises RequestError for a cursor that is not one."""
     limit = max(1, min(limit, MAX_PAGE))
-    query = _filtered(select(exchanges), where).order_by(exchanges.c.time.desc(), exchanges.c.id.desc()).limit(limit + 1)
+    query = _filtered(conn, select(exchanges), where).order_by(exchanges.c.time.desc(), exchanges.c.id.desc()).limit(limit + 1)
     if cursor is not None:
         time, last = _read_cursor(cursor)
         query = query.where(tuple_(exchanges.c.time, exchanges.c.id) < tuple_(time, last))
@@ -156,11 +158,21 @@ def delete_before(conn: Connection, before: float, limit: int) -> int:
     return len(ids)
 
 
-def _filtered(query: Select[Any], where: Filter) -> Select[Any]:
+def _filtered(conn: Connection, query: Select[Any], where: Filter) -> Select[Any]:
     for column, value in ((exchanges.c.route, where.route), (exchanges.c.backend, where.backend), (exchanges.c.key_id, where.key_id)):
         if value is not None:
             query = query.where(column == value)
+    for name, value in where.tags:
+        query = query.where(_tagged(conn.dialect.name, name, value))
     return query.where(*where.period.times(exchanges.c.time))
+
+
+def _tagged(dialect: str, name: str, value: str) -> ColumnElement[bool]:
+    if dialect == "postgresql":
+        return cast(exchanges.c.tags[name].as_string(), String) == value
+    # A path such as $."name" cannot hold every name.
+    each = func.json_each(exchanges.c.tags).table_valued("key", "value")
+    return exists(select(1).select_from(each).where(each.c.key == name, each.c.value == value))
 
 
 def _entries(conn: Connection, query: Select[Any]) -> list[Entry]:

@@ -1,7 +1,8 @@
 """The GPU bill, minute by minute, and who carries it. The only writer of `gpu_minutes`, `engine_minutes`, `backend_minutes` and `local_allocations`.
 
 Here: recording uptime, closing minutes, reopening them. Not here: how a minute's bill is shared (router/allocate.py), which work is foreign
-(router/foreign.py), what ran in a minute (calls.py).
+(router/foreign.py), what ran in a minute (calls.py), days (gpu_days.py), sums of a
+period (gpu_sums.py).
 
 A minute is `time // 60`. It is closed when it is over, a grace has passed and no admitted request that may have run in it is still open; its bill is
 then spread by work over the exchanges that ran in it, work that vLLM's counters saw and no exchange explains is foreign, and what is left is idle:
@@ -15,11 +16,12 @@ import math
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Row, and_, delete, exists, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, and_, delete, func, insert, or_, select, update
 
-from gateway.store import bulk, calls, curves, engine_work, exchanges
+from gateway.store import bulk, calls, curves, engine_work, exchanges, gpu_days, gpu_sums
 from gateway.store.calls import LONGEST_S, Ran, minutes_of
 from gateway.store.engine_tables import backend_minutes
+from gateway.store.gpu_tables import engine_days
 from gateway.store.period import Period
 from gateway.store.rows import Run
 from gateway.store.tables import attempts, engine_minutes, gpu_minutes, local_allocations, open_admits
@@ -54,6 +56,8 @@ def record_uptime(conn: Connection, engine: str, replica: int, minute: int, seco
     A price that is not the one of before holds for the seconds from here on; a minute of which a part has no price has no bill.
     """
     milliseconds = round(min(max(seconds, 0.0), 60.0) * 1000)
+    if minute < gpu_days.frozen(conn):
+        return
     this = and_(gpu_minutes.c.engine == engine, gpu_minutes.c.replica == replica, gpu_minutes.c.minute == minute)
     known = conn.execute(select(gpu_minutes).where(this)).one_or_none()
     if known is not None and known.milliseconds >= milliseconds and known.gpu_hour_nanousd == gpu_hour_nanousd:
@@ -64,6 +68,7 @@ def record_uptime(conn: Connection, engine: str, replica: int, minute: int, seco
     row |= {"earlier_ms": earlier_ms, "earlier_nanousd": earlier, "bill_nanousd": _bill(milliseconds - earlier_ms, gpu_hour_nanousd, earlier)}
     conn.execute(delete(gpu_minutes).where(this))
     conn.execute(insert(gpu_minutes).values(row))
+    gpu_days.touch(conn, [minute])
     reopen_minutes(conn, [(engine, minute)])
 
 
@@ -83,8 +88,11 @@ def _bill(milliseconds: int, gpu_hour_nanousd: int | None, earlier: int | None) 
 
 
 def reopen_minutes(conn: Connection, places: Iterable[tuple[str, int]]) -> None:
-    """Mark these (engine, minute) as stale where they are closed."""
+    """Mark these (engine, minute) as stale where they are closed and not frozen."""
+    kept = gpu_days.frozen(conn)
     for engine, minute in places:
+        if minute < kept:
+            continue
         conn.execute(update(engine_minutes).where(engine_minutes.c.engine == engine, engine_minutes.c.minute == minute).values(stale=True))
 
 
@@ -94,14 +102,15 @@ def reopen(conn: Connection, local: Iterable[Attempt]) -> None:
 
 
 def reopen_runs(conn: Connection, runs: Iterable[Run]) -> None:
-    """The same for what ran on an engine from a start to an end."""
+    """The same for what ran on an engine from a start to an end. What comes later than a minute is frozen has no share of it, and is listed as such."""
     spans: dict[str, tuple[float, float]] = {}
     for engine, started, ended in runs:
         known = spans.get(engine)
         spans[engine] = (started, ended) if known is None else (min(started, known[0]), max(ended, known[1]))
     for engine, span in spans.items():
         minutes = minutes_of(*span)
-        touched = (engine_minutes.c.engine == engine, engine_minutes.c.minute.between(minutes[0], minutes[-1]), engine_minutes.c.stale.is_(False))
+        first = max(minutes[0], gpu_days.frozen(conn))
+        touched = (engine_minutes.c.engine == engine, engine_minutes.c.minute.between(first, minutes[-1]), engine_minutes.c.stale.is_(False))
         conn.execute(update(engine_minutes).where(*touched).values(stale=True))
 
 
@@ -126,33 +135,46 @@ def close_minutes(conn: Connection, now: float, *, decode_weight: float = DECODE
     weights = curves.weights(conn) if due else {}
     for engine, minute in due:
         touched |= _close(conn, engine, minute, now, curves.weight_at(weights, engine, minute * 60.0, decode_weight))
+    gpu_days.touch(conn, {minute for _, minute in due})
     _book(conn, sorted(touched))
     return len(due)
 
 
 def bill(conn: Connection, period: Period) -> Bill:
     """The GPU bill of the minutes that begin in `period`."""
-    inside = period.minutes(gpu_minutes.c.minute)
-    total = conn.execute(select(func.sum(gpu_minutes.c.bill_nanousd), func.count(), func.count(gpu_minutes.c.bill_nanousd)).where(*inside)).one()
-    closed = conn.execute(
-        select(
-            func.sum(engine_minutes.c.allocated_nanousd), func.sum(engine_minutes.c.idle_nanousd), func.count(), func.sum(engine_minutes.c.foreign_nanousd)
-        ).where(*period.minutes(engine_minutes.c.minute))
-    ).one()
-    # Each minute of an engine once, by its lowest replica: a DISTINCT over a year takes ten times as long.
-    lower = gpu_minutes.alias()
-    same = and_(lower.c.minute == gpu_minutes.c.minute, lower.c.engine == gpu_minutes.c.engine, lower.c.replica < gpu_minutes.c.replica)
-    lowest = or_(gpu_minutes.c.replica == 0, ~exists().where(same))
-    engines = conn.execute(select(func.count()).select_from(gpu_minutes).where(*inside, lowest)).scalar_one()
-    priced = total[2] > 0 or total[1] == 0
+    up, closed = gpu_sums.up(conn, period), list(gpu_sums.closed(conn, period, 1440).values())
+    priced = up.priced_minutes > 0 or up.replica_minutes == 0
+    sums = {name: sum(one[name] or 0 for one in closed) for name in ("allocated_nanousd", "idle_nanousd", "foreign_nanousd", "closed_minutes")}
     return Bill(
-        bill_nanousd=int(total[0] or 0) if priced else None,
-        allocated_nanousd=int(closed[0] or 0) if priced else None,
-        idle_nanousd=int(closed[1] or 0) if priced else None,
-        unpriced_minutes=total[1] - total[2],
-        open_minutes=engines - closed[2],
-        foreign_nanousd=int(closed[3] or 0) if priced else None,
+        bill_nanousd=(up.nanousd or 0) if priced else None,
+        allocated_nanousd=sums["allocated_nanousd"] if priced else None,
+        idle_nanousd=sums["idle_nanousd"] if priced else None,
+        unpriced_minutes=up.replica_minutes - up.priced_minutes,
+        open_minutes=up.minutes - sums["closed_minutes"],
+        foreign_nanousd=sums["foreign_nanousd"] if priced else None,
     )
+
+
+def fold(conn: Connection, before: int, limit: int) -> int:
+    """Fold the oldest single shares (about `limit`) of minutes before `before`, which are frozen, into their days: how many. 0: there are no more."""
+    a = local_allocations.c
+    for engine in conn.execute(select(engine_days.c.engine).distinct()).scalars().all():
+        first = conn.execute(select(func.min(a.minute)).where(a.engine == engine, a.minute < before)).scalar()
+        if first is None:
+            continue
+        # Of one day, whole minutes, however many shares the first has.
+        end = min(before, first + 60, (first // 1440 + 1) * 1440)
+        counted = select(a.minute, func.count(), func.sum(a.nanousd)).where(a.engine == engine, a.minute >= first, a.minute < end)
+        shares = nanousd = 0
+        for minute, count, amount in conn.execute(counted.group_by(a.minute).order_by(a.minute)).all():
+            if shares and shares + count > limit:
+                end = minute
+                break
+            shares, nanousd = shares + count, nanousd + int(amount)
+        gpu_days.keep_folded(conn, engine, first // 1440, shares, nanousd)
+        conn.execute(delete(local_allocations).where(a.engine == engine, a.minute >= first, a.minute < end))
+        return shares
+    return 0
 
 
 def _close(conn: Connection, engine: str, minute: int, now: float, decode_weight: float) -> set[str]:

@@ -1,11 +1,12 @@
 """What reports can be grouped by: names to columns of rows and of roll-ups, and back to what a reader sees. No sums here.
 
-`adapter` is `name@version`, null for what no adapter answered. `month` and `day` are dates, the finer steps instants, all in UTC.
+`adapter` is `name@version`, null for what no adapter answered. `month`, `week` (ISO's, `2026-W48`, from Monday) and
+`day` are dates, the finer steps instants, all in UTC.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from operator import itemgetter
@@ -13,8 +14,8 @@ from typing import Any
 
 from router.errors import RequestError
 
-NAMES = ("route", "backend", "key", "tag", "adapter", "month", "day", "hour", "quarter_hour", "minute")
-_MINUTES = {"month": 1440, "day": 1440, "hour": 60, "quarter_hour": 15, "minute": 1}
+NAMES = ("route", "backend", "key", "tag", "adapter", "month", "week", "day", "hour", "quarter_hour", "minute")
+_MINUTES = {"month": 1440, "week": 1440, "day": 1440, "hour": 60, "quarter_hour": 15, "minute": 1}
 _COLUMNS = {"route": ("route",), "backend": ("backend",), "key": ("key_id",), "tag": ("tag",), "adapter": ("backend", "adapter_version")}
 
 
@@ -63,8 +64,8 @@ def order(key: Sequence[Any]) -> tuple[tuple[bool, Any], ...]:
 
 def _part(name: str, columns: Sequence[str]) -> Callable[[Sequence[Any]], Any]:
     if name in _MINUTES:
-        at = len(columns)
-        return (lambda values: _month(values[at])) if name == "month" else itemgetter(at)
+        at, first = len(columns), _FIRST_DAYS.get(name)
+        return itemgetter(at) if first is None else lambda values: first(values[at])
     if name == "adapter":
         backend, version = columns.index("backend"), columns.index("adapter_version")
         return lambda values: None if values[version] is None or values[backend] is None else str(values[backend]).split("/", 1)[-1]
@@ -77,13 +78,22 @@ def _month(day: int) -> int:
     return first.toordinal() - _EPOCH
 
 
+def _week(day: int) -> int:
+    """The day number of the Monday of its week; the epoch was a Thursday."""
+    return day - (day + 3) % 7
+
+
 def _shown(name: str, value: Any) -> Any:
     if name not in _MINUTES:
         return value
     moment = datetime.fromtimestamp(value * _MINUTES[name] * 60, UTC)
     if name == "month":
         return f"{moment:%Y-%m}"
+    if name == "week":
+        return f"{moment:%G-W%V}"
     return moment.date().isoformat() if name == "day" else moment.isoformat().replace("+00:00", "Z")
 
 
 _EPOCH = date(1970, 1, 1).toordinal()
+# From the number of a day to that of the first day of the step it belongs to.
+_FIRST_DAYS: Mapping[str, Callable[[int], int]] = {"month": _month, "week": _week}

@@ -13,24 +13,29 @@ from functools import partial
 
 from sqlalchemy import Engine
 
-from gateway.store import captures, decisions, exchanges, responses, rollups
+from gateway.store import captures, decisions, exchanges, gpu, gpu_days, responses, rollups
 from serving.database import reading, writing
 
 # For captures of routes that are not (or no longer) in the configuration.
 DEFAULT_CAPTURE_DAYS = 30.0
 CHUNK = 1000
+# After so many days the shares that single exchanges have of a minute's GPU bill are folded into the day: the exchanges themselves say what they carry.
+ALLOCATION_DAYS = 30.0
 _DAY_S = 86400.0
 _DAY = 1440  # minutes
+# What ran across midnight keeps its shares of the last hour before the horizon (calls.LONGEST_S).
+_MARGIN = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """How many rows of each kind were deleted; of `responses` whole conversations."""
+    """How many rows of each kind were deleted; of `responses` whole conversations, of `shares` folded into days."""
 
     captures: int
     exchanges: int
     decisions: int
     responses: int = 0
+    shares: int = 0
 
 
 def sweep(engine: Engine, now: float, capture_days: Mapping[str, float], ledger_days: float | None = None, chunk: int = CHUNK) -> Swept:
@@ -44,9 +49,23 @@ def sweep(engine: Engine, now: float, capture_days: Mapping[str, float], ledger_
     talks = _all(engine, chunk, partial(responses.delete_before, before=now - responses.KEEP_DAYS * _DAY_S))
     with writing(engine) as conn:
         talks += responses.delete_beyond(conn)
+    shares = _shares(engine, now, _whole_days(now, min(ALLOCATION_DAYS, ledger_days or ALLOCATION_DAYS)), chunk)
     if ledger_days is None:
-        return Swept(swept, 0, 0, talks)
-    return Swept(swept, *_ledger(engine, now, int((now - ledger_days * _DAY_S) // _DAY_S) * _DAY, chunk), talks)
+        return Swept(swept, 0, 0, talks, shares)
+    return Swept(swept, *_ledger(engine, now, _whole_days(now, ledger_days), chunk), talks, shares)
+
+
+def _whole_days(now: float, days: float) -> int:
+    """The minute before which everything is older than so many days, a whole UTC day."""
+    return int((now - days * _DAY_S) // _DAY_S) * _DAY
+
+
+def _shares(engine: Engine, now: float, before: int, chunk: int) -> int:
+    """Fold shares of minutes before `before`; how many. None while something of then is not closed or not summed."""
+    while not gpu_days.freeze(engine, before):
+        if not gpu_days.refresh(engine, now):
+            return 0
+    return _all(engine, chunk, partial(gpu.fold, before=before - _MARGIN))
 
 
 def _ledger(engine: Engine, now: float, before: int, chunk: int) -> tuple[int, int]:

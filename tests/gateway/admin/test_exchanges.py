@@ -42,6 +42,20 @@ def test_filters_narrow_it(ask: httpx.Client) -> None:
     assert everything(ask, key="key_nobody") == []
 
 
+def test_tags_narrow_it(ask: httpx.Client) -> None:
+    """`tag=name=value`, several of them all at once; what is no pair is refused in words."""
+    rows = everything(ask)
+    name, value = next(iter(next(row["tags"] for row in rows if row["tags"]).items()))
+    some = everything(ask, tag=f"{name}={value}")
+    assert some
+    assert some == [row for row in rows if row["tags"].get(name) == value]
+    assert ask.get("/admin/exchanges", params={"tag": [f"{name}={value}", "never=there"]}).json()["data"] == []
+    for wrong in ("team", "=x"):
+        answer = ask.get("/admin/exchanges", params={"tag": wrong})
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, "tag")
+        assert "NAME=VALUE" in answer.json()["error"]["message"]
+
+
 def test_a_row_has_both_faces_of_local_cost_and_its_attempts(ask: httpx.Client) -> None:
     """Hosted, amortised, opportunity and all-hosted stand apart, as integers and exact decimals; failed attempts are lines of their own."""
     rows = everything(ask)

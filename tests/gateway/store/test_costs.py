@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine
 
-from gateway.store import costs, exchanges
+from gateway.store import costs, exchanges, rollups
 from gateway.store.gpu import close_minutes, record_uptime
 from gateway.store.period import ALWAYS, Period
 from router.errors import RequestError
@@ -111,6 +112,19 @@ def test_days_and_hours_are_utc(database: Engine, exchange: Make) -> None:
         assert rows(costs.report(conn, ["day"], ALWAYS), "day", "requests") == [("2026-11-23", 1), ("2026-11-24", 2)]
         hours = costs.report(conn, ["hour", "route", "key"], Period(since=midnight))
     assert rows(hours, "hour", "route", "key", "requests") == [("2026-11-24T00:00:00Z", "triage", "key_a", 2)]
+
+
+def test_weeks_begin_on_monday_and_are_iso(database: Engine, exchange: Make) -> None:
+    """Sunday night and Monday morning are two weeks; the last days of a year may be of the first week of the next."""
+    at = {"2026-11-22T23:59:59": "2026-W47", "2026-11-23T00:00:00": "2026-W48", "2026-11-29T12:00:00": "2026-W48", "2024-12-30T00:00:00": "2025-W01"}
+    with writing(database) as conn:
+        exchanges.insert(conn, [exchange(text, time=datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()) for text in at])
+    with reading(database) as conn:
+        before = costs.report(conn, ["week"], ALWAYS)
+    assert rows(before, "week", "requests") == [("2025-W01", 1), ("2026-W47", 1), ("2026-W48", 2)]
+    rollups.refresh(database, datetime(2027, 1, 1, tzinfo=UTC).timestamp())
+    with reading(database) as conn:
+        assert costs.report(conn, ["week"], ALWAYS) == before
 
 
 def test_the_bill_stands_on_top(database: Engine, exchange: Make, noon: float) -> None:

@@ -108,6 +108,21 @@ def test_filters_must_all_match(database: Engine, exchange: Make) -> None:
         assert names(Filter(period=Period(20.0, 40.0))) == "cb"
 
 
+def test_tags_filter_by_name_and_value(database: Engine, exchange: Make) -> None:
+    """All of them must be there, exactly; quotes, dots and signs in a name or a value are text."""
+    odd = {'a"b': "c'd", "team": "ops", "$.x[0]": "50% = half"}
+    with writing(database) as conn:
+        exchanges.insert(conn, [exchange("a", time=10.0), exchange("b", time=20.0, tags=odd), exchange("c", time=30.0, tags={})])
+    with reading(database) as conn:
+
+        def names(*tags: tuple[str, str]) -> str:
+            return "".join(entry.exchange.id for entry in exchanges.page(conn, Filter(tags=tags)).entries)
+
+        assert [names(), names(("team", "support")), names(("team", "ops")), names(("team", "op"))] == ["cba", "a", "b", ""]
+        assert [names((name, value)) for name, value in odd.items()] == ["b"] * 3
+        assert [names(("team", "ops"), ('a"b', "c'd")), names(("team", "ops"), ('a"b', "x")), names(("ops", "team"))] == ["b", "", ""]
+
+
 @pytest.mark.parametrize("cursor", ["x", "!!!", "e30", "WzEuMF0", "W251bGwsICJ4Il0"])
 def test_a_foreign_cursor_is_refused(sqlite: Engine, cursor: str) -> None:
     """A cursor that we did not give is the client's mistake, not a crash."""
