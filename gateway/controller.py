@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 
 from sqlalchemy import Engine
 
@@ -92,7 +93,8 @@ class Controller:
         self._traces.use(config.telemetry)
         self._ingester.on_rows = self._traces.rows
         self._uptime, self._unsaved, self._prices = Uptime(), dict[tuple[str, int, int], float](), dict[str, int | None]()
-        self._work = Work(lambda: self.engines.replicas, self._database, clock)
+        poisoned = partial(self._metrics.metrics.count, "breakeven_engine_poisonings")
+        self._work = Work(lambda: self.engines.replicas, self._database, clock, poisoned)
         self._recovered = float("-inf")
         self._matched: Config | None = None
 

@@ -6,15 +6,19 @@ Here: looking, and saying by the minute what changed. Not here: reading counters
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable
 
 from sqlalchemy import Engine
 
 from gateway.store import engine_work, gpu
 from router.errors import UpstreamError
+from serving import registry
 from serving.counters import Counters, Grown, Sampler, read
 from serving.database import writing
 from serving.replica import Replica
+
+log = logging.getLogger("breakeven.controller")
 
 # Twelve looks a minute, one of them on the full minute: a look costs vLLM's front end some milliseconds.
 SAMPLE_S = 5.0
@@ -50,10 +54,11 @@ class Uptime:
 
 
 class Work:
-    """Looks at every replica's counters each SAMPLE_S and writes down what grew. Call `once` often; most calls do nothing."""
+    """Looks at every replica's counters each SAMPLE_S and writes down what grew. Call `once` often; most calls do nothing. `counted` is told of each replica
+    that was found poisoned, which is dealt with here: one NaN in an adapter reaches the answers of others through memory that is used again."""
 
-    def __init__(self, replicas: Callable[[], Iterable[Replica]], database: Engine, clock: Callable[[], float]) -> None:
-        self._replicas, self._database, self._clock = replicas, database, clock
+    def __init__(self, replicas: Callable[[], Iterable[Replica]], database: Engine, clock: Callable[[], float], counted: Callable[[str], None]) -> None:
+        self._replicas, self._database, self._clock, self._counted = replicas, database, clock, counted
         self._sampler = Sampler()
         self._tick = -1
         self._unsaved: list[Grown] = []
@@ -70,6 +75,8 @@ class Work:
             if look is not None:
                 at, counters = look
                 self._unsaved += self._sampler.seen(replica.spec.engine, replica.spec.index, replica.view.url, at, counters)
+                if (more := self._sampler.corrupted(replica.spec.engine, replica.spec.index, replica.view.url, counters)) and replica.view.state != "draining":
+                    await self._poisoned(replica, more)
         if self._unsaved:
             await asyncio.to_thread(self._write, self._unsaved)
             self._unsaved = []
@@ -83,6 +90,20 @@ class Work:
         except (UpstreamError, RuntimeError):  # httpx says RuntimeError where the replica ended and closed its client
             return None
         return None if counters is None else (self._clock(), counters)
+
+    async def _poisoned(self, replica: Replica, requests: int) -> None:
+        """Say so, in log, metrics and the audit trail of every adapter that is there; and have the server drained and started anew, where it is ours."""
+        spec = replica.spec
+        said = f"computed values that are not numbers in {requests} requests; answers of others may be spoilt until it starts anew"
+        done = "it is drained and restarted" if spec.launch is not None else "it is run by someone else: restart it"
+        log.error("engine %s %s; %s", spec.name, said, done)
+        self._counted(spec.engine)
+        await asyncio.to_thread(self._note, spec.engine, spec.index, f"{said}; {done}")
+        await replica.renew(f"poisoned: it {said}")
+
+    def _note(self, engine: str, index: int, reason: str) -> None:
+        with writing(self._database) as conn:
+            registry.poisoned(conn, engine, index, reason, self._clock())
 
     def _write(self, grown: list[Grown]) -> None:
         with writing(self._database) as conn:

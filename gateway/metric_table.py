@@ -86,6 +86,7 @@ _CONTROLLER: tuple[Row, ...] = (
     Row("breakeven_ledger_behind_seconds", "gauge", "Age of the oldest record that the database does not have yet; 0: none.", merge="max"),
     Row("breakeven_ledger_open_requests", "gauge", "Admitted requests whose outcome the database does not have yet.", merge="max"),
     Row("breakeven_gpu_cost_usd", "counter", "GPU dollars of closed minutes: allocated to requests, foreign (work of others) or idle.", ("engine", "share")),
+    Row("breakeven_engine_poisonings", "counter", "Times a replica was found to compute values that are not numbers, and was restarted.", ("engine",)),
     Row("breakeven_gpu_seconds", "counter", "Seconds that replicas were up, of closed minutes.", ("engine",)),
     Row("breakeven_price_data_age_seconds", "gauge", "Days since the newest price change that the price list knows, in seconds.", merge="max"),
     Row("breakeven_trace_spans", "counter", "Spans for the OTLP endpoint: sent, dropped (the queue was full) or failed (it did not take them).", ("result",)),

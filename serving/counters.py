@@ -22,14 +22,19 @@ _CACHED = (
     ("vllm:gpu_prefix_cache_hits_total",),
 )
 _RUNNING, _WAITING = "vllm:num_requests_running", "vllm:num_requests_waiting"
+_CORRUPTED = "vllm:corrupted_requests_total"
 _INFERENCE = "vllm:request_inference_time_seconds_sum"
-_NAMES = frozenset({_PROMPT, _GENERATED, _RUNNING, _WAITING, _INFERENCE}.union(*_CACHED))
+_NAMES = frozenset({_PROMPT, _GENERATED, _CORRUPTED, _RUNNING, _WAITING, _INFERENCE}.union(*_CACHED))
 
 
 @dataclass(frozen=True, slots=True)
 class Counters:
     """One look. Tokens since the server began; `cached` are part of `prompt`. `running` and `waiting` are requests right now, `inference_s` the seconds that
-    finished requests spent running, summed over requests (None: this version does not say)."""
+    finished requests spent running, summed over requests (None: this version does not say).
+
+    `corrupted` requests had logits that were not numbers: their answers are worthless, and so may be those of others that came after them into the same
+    memory. 0 where the server does not look (VLLM_COMPUTE_NANS_IN_LOGITS).
+    """
 
     prompt: int
     cached: int
@@ -37,6 +42,7 @@ class Counters:
     running: int
     waiting: int
     inference_s: float | None = None
+    corrupted: int = 0
 
     @property
     def busy(self) -> bool:
@@ -72,7 +78,9 @@ def read(text: str) -> Counters | None:
         return None
     cached = next((sum(sums.get(name, 0.0) for name in names) for names in _CACHED if names[0] in sums), 0.0)
     running, waiting = sums.get(_RUNNING, 0.0), sums.get(_WAITING, 0.0)
-    return Counters(round(sums[_PROMPT]), round(cached), round(sums[_GENERATED]), round(running), round(waiting), sums.get(_INFERENCE))
+    return Counters(
+        round(sums[_PROMPT]), round(cached), round(sums[_GENERATED]), round(running), round(waiting), sums.get(_INFERENCE), round(sums.get(_CORRUPTED, 0.0))
+    )
 
 
 class Sampler:
@@ -80,6 +88,14 @@ class Sampler:
 
     def __init__(self) -> None:
         self._last: dict[tuple[str, int], tuple[str, float, Counters]] = {}
+        self._ill: dict[tuple[str, int], tuple[str, int]] = {}
+
+    def corrupted(self, engine: str, replica: int, url: str, counters: Counters) -> int:
+        """How many more requests of this server were corrupted than at the last look; at the first look at a server, all that it counts."""
+        last = self._ill.get((engine, replica))
+        self._ill[engine, replica] = (url, counters.corrupted)
+        before = last[1] if last is not None and last[0] == url else 0
+        return max(counters.corrupted - before, 0)
 
     def seen(self, engine: str, replica: int, url: str, now: float, counters: Counters) -> list[Grown]:
         """What the replica did since the last look, by minute. Nothing at the first look, and after a gap of more than LONGEST_GAP_S.
@@ -104,6 +120,7 @@ class Sampler:
         """Drop replicas that are not `known` any more."""
         kept = set(known)
         self._last = {place: last for place, last in self._last.items() if place in kept}
+        self._ill = {place: last for place, last in self._ill.items() if place in kept}
 
 
 def _number(text: str) -> float:

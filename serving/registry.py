@@ -193,6 +193,14 @@ def lost(conn: Connection, engine: str, index: int | None = None) -> None:
         bump(conn)
 
 
+def poisoned(conn: Connection, engine: str, index: int, reason: str, now: float) -> None:
+    """A replica computed values that are not numbers: kept in the audit trail of every version that was there, for vLLM does not say whose they were."""
+    t = adapter_replicas.c
+    there = conn.execute(select(t.adapter, t.version).where(t.engine == engine, t.replica == index, t.state != "failed").order_by(t.adapter, t.version))
+    for adapter, version in there.all():
+        _note(conn, (adapter, version), "poisoned", "controller", reason, {"engine": engine, "replica": index}, now)
+
+
 def verified(conn: Connection, adapter: str, version: int, numbers: Mapping[str, Any]) -> None:
     """Keep the numbers of the last verification beside the version."""
     conn.execute(update(adapter_versions).where(_at(adapter, version)).values(verified=dict(numbers)))

@@ -69,7 +69,8 @@ class Replica:
         self.generation = 0
         self._hooks, self._say = hooks, hooks.say
         self._view = ReplicaView(spec.engine, spec.index, spec.url, "starting", healthy=False, restarts=0, detail="")
-        self._stopping = asyncio.Event()
+        self._stopping, self._renewing = asyncio.Event(), asyncio.Event()
+        self._renew_why = ""
         self._up = False
 
     @property
@@ -109,6 +110,12 @@ class Replica:
                 await asyncio.sleep(POLL_S)
             self._stopping.set()
 
+    async def renew(self, why: str) -> None:
+        """Have a server of ours drained and started anew. Does nothing to one that someone else runs."""
+        if self.spec.launch is not None and not self._stopping.is_set():
+            self._renew_why = why
+            self._renewing.set()
+
     async def announce(self) -> None:
         """Its adapters are in: it may be called."""
         if self._up and not self._stopping.is_set() and self._view.state != "ready":
@@ -117,6 +124,7 @@ class Replica:
 
     async def _once(self) -> str:
         """One life of the server. Returns why it ended."""
+        self._renewing.clear()
         try:
             if self.spec.launch is None:
                 return await self._serve(self.spec.url, None)
@@ -151,19 +159,19 @@ class Replica:
     async def _serve(self, url: str, server: Server | None) -> str:
         self.client = Client(url, self.spec.api_key)
         ended = asyncio.ensure_future(server.wait() if server else self._stopping.wait())
-        stopping = asyncio.ensure_future(self._stopping.wait())
+        stopping, renewing = asyncio.ensure_future(self._stopping.wait()), asyncio.ensure_future(self._renewing.wait())
         try:
             why = await self._until_up(url, server, (ended, stopping))
             if why is None:
-                why = await self._watch((ended, stopping))
+                why = await self._watch((ended, stopping, renewing))
             if server is not None and ended.done() and not self._stopping.is_set():
                 why = failure(ended.result(), server.tail(), server.log)
             return why
         finally:
-            for future in (ended, stopping):
+            for future in (ended, stopping, renewing):
                 future.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.gather(ended, stopping, return_exceptions=True)
+                await asyncio.gather(ended, stopping, renewing, return_exceptions=True)
 
     async def _until_up(self, url: str, server: Server | None, ends: Ends) -> str | None:
         """Wait for health and one token. None when both are there, else why not."""
@@ -214,6 +222,10 @@ class Replica:
                 await self._set(healthy=False, detail="health checks fail")
             if missed >= HUNG_AFTER or (self.spec.launch is None and missed >= UNHEALTHY_AFTER):
                 return "health checks fail"
+        if self._renewing.is_set() and not self._stopping.is_set():  # workers first, then what is in flight: the guard waits for it
+            await self._set(state="draining", healthy=False, detail=self._renew_why)
+            await self._sleep(POLL_S)
+            return self._renew_why
         return "stopped"
 
     async def _set(self, **changes: object) -> None:

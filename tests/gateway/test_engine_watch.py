@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -15,19 +16,22 @@ import pytest
 from sqlalchemy import Engine, func, select
 from sqlalchemy.exc import OperationalError
 
-from gateway import engine_watch
+from gateway import adapters, engine_watch
+from gateway.adapters import Asked
 from gateway.config.models import Config
 from gateway.controller import Controller
 from gateway.engine_watch import Uptime, Work
 from gateway.store import gpu
 from gateway.store.engine_tables import engine_work
 from gateway.store.tables import gpu_minutes
+from serving import registry
 from serving.client import Client
 from serving.database import reading
 from serving.process import free_port
 from serving.replica import Spec
-from tests.gateway.engine_world import configured, controlled
-from tests.serving.servers import Watched, until
+from serving.verbs import Change
+from tests.gateway.engine_world import adapter, configured, controlled
+from tests.serving.servers import Watched, alive, record, until
 
 HERE = {("local", 0)}
 NOON = 1795442400.0
@@ -73,11 +77,35 @@ async def test_work_that_nobody_sent_through_us_is_seen(tmp_path: Path, monkeypa
     database.dispose()
 
 
+async def test_a_poisoned_replica_is_restarted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """vLLM counts requests whose logits were no numbers: the replica is drained and started anew, once; log, audit trail and metrics say so."""
+    monkeypatch.setattr(engine_watch, "SAMPLE_S", 0.1)
+    config, database = configured(tmp_path)
+    number = adapters.added(database, config, Asked("colour", adapter(tmp_path, "red")), time.time(), {})["version"]
+    async with controlled(config) as controller:
+        version = adapters.requested(database, config, Change("promote", "colour", number), time.time())
+        await until(lambda: adapters.is_done(database, Change("promote", "colour", number), version))
+        replica = controller.engines.replicas[0]
+        url, group = replica.view.url, int(str(record(config.server.data_dir / "engines")["server"]))
+        await asyncio.to_thread(httpx.post, f"{url}/fake/corrupted", json={"status": 3}, timeout=30)
+        await until(lambda: replica.view.restarts == 1 and "poisoned: it computed values that are not numbers in 3 requests" in replica.view.detail)
+        await until(lambda: replica.view.state == "ready" and replica.view.url != url)
+        assert alive(group) == []
+        counted = [list(cell) for key, cell in controller._metrics.metrics.cells() if key == ("breakeven_engine_poisonings", "local")]
+        assert counted == [[1.0]]
+    with reading(database) as conn:
+        (line,) = [row for row in registry.audit(conn, "colour") if row["verb"] == "poisoned"]
+        assert registry.view(conn, "colour").live == number
+    assert (line["version"], line["actor"], line["detail"]) == (number, "controller", {"engine": "local", "replica": 0})
+    assert "it is drained and restarted" in line["reason"]
+    database.dispose()
+
+
 async def test_a_replica_without_counters_is_no_work(tmp_path: Path) -> None:
     """A page of something else, a server that is not there, a client that was closed meanwhile: nothing is seen, and nothing fails."""
     config, database = configured(tmp_path)
     replica = Watched(Spec("local", 0, tmp_path)).replica
-    work = Work(lambda: [replica], database, lambda: 1.0)
+    work = Work(lambda: [replica], database, lambda: 1.0, lambda _: None)
     assert await work._look(replica) is None
     replica.client = Client(f"http://127.0.0.1:{free_port()}")
     assert await work._look(replica) is None

@@ -179,6 +179,15 @@ async def test_a_server_of_someone_else_is_watched_and_never_started(run: Run, t
     assert any("waiting for" in line for line in one.lines)
 
 
+async def test_a_server_of_someone_else_is_not_restarted(run: Run, tmp_path: Path, server: Callable[..., str]) -> None:
+    """A poisoned one of ours is started anew; one that someone else runs stays as it is."""
+    one = run(Spec("local", 0, tmp_path, url=server()))
+    await until(lambda: one.replica.up)
+    await one.replica.renew("poisoned")
+    await asyncio.sleep(0.2)
+    assert (one.replica.up, one.replica.generation, one.replica.view.restarts) == (True, 1, 0)
+
+
 async def test_stopping_during_the_start(run: Run) -> None:
     """A replica that is not up yet ends at once, without a failure."""
     one = run(FAKE_SLOW="30")

@@ -32,6 +32,7 @@ class Handler(BaseHTTPRequestHandler):
     # Tokens per second: prompts of all, answers of one request, answers of all at most. 0: at once.
     speed = (0.0, 0.0, 0.0)
     stuck = 0  # batches of so many prompts are never answered
+    corrupted = 0  # requests whose logits were not numbers
     mute = False  # neither counters nor usage, and no version
 
     def log_message(self, *_: object) -> None:
@@ -78,7 +79,8 @@ class Handler(BaseHTTPRequestHandler):
         if self.mute and self.path in ("/metrics", "/version"):
             return self.error(404, "Not Found")
         if self.path == "/metrics":
-            return self.text(self.page if self.page is not None else "".join(f'{name}{{engine="0"}} {value}\n' for name, value in self.done.items()))
+            counters = {**self.done, "vllm:corrupted_requests_total": self.corrupted}
+            return self.text(self.page if self.page is not None else "".join(f'{name}{{engine="0"}} {value}\n' for name, value in counters.items()))
         if self.path == "/version":
             return self.reply(200, {"version": "0.0.stand-in"})
         base = {"id": self.base, "root": self.model, "parent": None, "max_model_len": 64}
