@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from router.errors import BreakevenError
 from training import batching
 from training.checkpoint import RunDirectory
 from training.model import Host
-from training.progress import OnProgress, Progress, eta
+from training.progress import Numbers, OnNumbers, OnProgress, Progress, eta
 from training.recipe import Train
 from training.tokens import Encoded
 
@@ -47,13 +47,16 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """What the outside world sees and asks of a loop. `clock` is in seconds, any origin; a checkpoint is due every `save_steps` steps or `save_seconds`."""
+    """What the outside world sees and asks of a loop. `clock` is in seconds, any origin; a checkpoint is due every `save_steps` steps or `save_seconds`,
+    and after each epoch where somebody wants to know of epochs."""
 
     on_progress: OnProgress
     clock: Callable[[], float]
     stop_requested: Callable[[], bool]
     save_seconds: float = 60.0
     save_steps: int | None = None
+    on_numbers: OnNumbers | None = None
+    on_epoch: Callable[[Any, Numbers], None] | None = None  # the model as it is after a whole epoch, and its numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +107,11 @@ class _Trainer(SFTTrainer):
 class _Watcher(TrainerCallback):
     """Turns the trainer's events into progress, checkpoints and a clean stop."""
 
-    def __init__(self, watch: Watch, run: RunDirectory) -> None:
-        self._watch, self._run = watch, run
+    def __init__(self, watch: Watch, plan: Plan) -> None:
+        self._watch, self._run, self._epochs = watch, plan.run, plan.train.epochs
+        self.validate: Callable[[], float | None] = lambda: None
+        self._numbers = Numbers(0, 0)
+        self._accuracy: float | None = None
         self._begun = self._saved = watch.clock()
         self._first_step = 0
         self._loss: float | None = None
@@ -130,7 +136,7 @@ class _Watcher(TrainerCallback):
         now, steps = self._watch.clock(), self._watch.save_steps
         if self._watch.stop_requested():
             control.should_training_stop = True
-        due = steps is not None and state.global_step % steps == 0
+        due = (steps is not None and state.global_step % steps == 0) or self._whole_epoch(state)
         last = state.global_step >= state.max_steps  # so that nothing after the loop can cost the training
         if due or last or control.should_training_stop or now - self._saved >= self._watch.save_seconds:
             control.should_save = True
@@ -140,18 +146,32 @@ class _Watcher(TrainerCallback):
     @override
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **_: Any) -> None:
         """Keep the latest loss. Raises BreakevenError when it is no number any more: what follows could only be noise."""
-        loss = (logs or {}).get("loss")
+        said = logs or {}
+        loss, self._accuracy = said.get("loss"), said.get("eval_mean_token_accuracy", self._accuracy)
         if loss is None:
             return
         if not math.isfinite(loss):
-            said = f"the loss became {loss} at step {state.global_step}: lower learning_rate, or look for damaged examples"
-            raise BreakevenError(said, code="training_diverged")
-        self._loss, self._tokens, self._tokens_at = loss, int((logs or {}).get("num_tokens", 0)), self._watch.clock()
+            message = f"the loss became {loss} at step {state.global_step}: lower learning_rate, or look for damaged examples"
+            raise BreakevenError(message, code="training_diverged")
+        self._loss, self._tokens, self._tokens_at = loss, int(said.get("num_tokens", 0)), self._watch.clock()
+        self._numbers = Numbers(state.global_step, state.max_steps, loss, said.get("mean_token_accuracy"))
+        if self._watch.on_numbers is not None:
+            self._watch.on_numbers(self._numbers)
 
     @override
-    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Seal what was just written."""
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: Any = None, **_: Any) -> None:
+        """Seal what was just written; what an epoch gives comes first, so that a run that is killed between the two makes it again."""
+        if self._watch.on_epoch is not None and self._whole_epoch(state):
+            with torch.random.fork_rng():  # looking at the validation rows must not change what is trained
+                self._accuracy = None
+                loss = self.validate()
+            numbers = replace(self._numbers, step=state.global_step, total=state.max_steps, valid_loss=loss, valid_accuracy=self._accuracy)
+            self._watch.on_epoch(model, numbers)
         self._run.seal(self._run.checkpoints / f"checkpoint-{state.global_step}", state.global_step)
+
+    def _whole_epoch(self, state: TrainerState) -> bool:
+        per_epoch = int(state.max_steps / self._epochs)
+        return self._watch.on_epoch is not None and per_epoch > 0 and state.global_step % per_epoch == 0
 
     def _report(self, state: TrainerState, now: float) -> None:
         elapsed = now - self._begun
@@ -162,7 +182,7 @@ class _Watcher(TrainerCallback):
 
 def run(model: Any, tokenizer: Any, plan: Plan, watch: Watch) -> LoopResult:
     """Train the adapter in `model` in place. Raises BreakevenError where the loss stops being a number."""
-    watcher = _Watcher(watch, plan.run)
+    watcher = _Watcher(watch, plan)
     trainer = _Trainer(
         model=model,
         args=_arguments(plan, model),
@@ -175,6 +195,8 @@ def run(model: Any, tokenizer: Any, plan: Plan, watch: Watch) -> LoopResult:
             # TRL turns the adapter of a quantised base into bfloat16, whose 8 bits of mantissa swallow small updates; float32 also survives a resume exactly.
             parameter.data = parameter.data.float()
     trainer.remove_callback(PrinterCallback)  # prints to stdout, which is the caller's
+    if plan.validation:
+        watcher.validate = lambda: float(trainer.evaluate(_rows(plan.validation))["eval_loss"])
     trainer.train(resume_from_checkpoint=str(plan.resume_from) if plan.resume_from else None)
     step, total = int(trainer.state.global_step), int(trainer.state.max_steps)
     finished = step >= total

@@ -1,6 +1,6 @@
 """How far a long piece of work is: a plain value, handed to a callback. Drawing it is the command line's business.
 
-Public: `Progress`, `OnProgress`, `eta(done, total, elapsed_s)`.
+Public: `Progress`, `OnProgress`, `Numbers`, `OnNumbers`, `eta(done, total, elapsed_s)`.
 """
 
 from __future__ import annotations
@@ -26,12 +26,30 @@ class Progress:
     tokens_per_s: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """What a step of training measured, in nats per learnt token and shares of tokens; `valid_*` are of all validation examples, after a whole epoch."""
+
+    step: int
+    total: int
+    train_loss: float | None = None
+    train_accuracy: float | None = None
+    valid_loss: float | None = None
+    valid_accuracy: float | None = None
+
+
 OnProgress = Callable[[Progress], None]
+OnNumbers = Callable[[Numbers], None]
 
 
 def eta(done: int, total: int, elapsed_s: float) -> float | None:
     """Seconds left if the rest goes as the part so far; None before anything is done."""
     return elapsed_s / done * (total - done) if done > 0 else None
+
+
+def never() -> bool:
+    """What nobody wants to stop is asked."""
+    return False
 
 
 def silent(_: Progress) -> None:

@@ -24,10 +24,10 @@ import torch
 
 from router.errors import BreakevenError, StateError
 from serving.base import identify
-from training import loop, manifest, model, probes, tokens
+from training import epochs, loop, manifest, model, probes, tokens
 from training.checkpoint import RunDirectory
 from training.dataset import Dataset
-from training.progress import OnProgress, Progress, silent
+from training.progress import OnNumbers, OnProgress, Progress, never, silent
 from training.recipe import Recipe
 
 FORMAT = 1
@@ -37,7 +37,10 @@ _VERSIONS = ("torch", "transformers", "peft", "trl", "bitsandbytes")
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to run, as opposed to what to train. `threads` None leaves torch's own number (OMP_NUM_THREADS)."""
+    """How to run, as opposed to what to train. `threads` None leaves torch's own number (OMP_NUM_THREADS). `stop` is asked after each step.
+
+    `epochs`: a directory that gets the adapters of the last whole epochs but the very last, each complete: `step-<n>`, with its `numbers.json`.
+    """
 
     resume: bool = False
     threads: int | None = None
@@ -45,6 +48,9 @@ class Options:
     save_steps: int | None = None
     on_progress: OnProgress = silent
     clock: Callable[[], float] = time.monotonic
+    on_numbers: OnNumbers | None = None
+    stop: Callable[[], bool] = never
+    epochs: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +82,17 @@ class _Stop:
         self.event.set()
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Whether anyone wants the loop to stop."""
+
+    signal: _Stop
+    other: Callable[[], bool]
+
+    def __call__(self) -> bool:
+        return self.signal.event.is_set() or self.other()
+
+
 def train(recipe: Recipe, dataset: Dataset, options: Options | None = None) -> Trained | Interrupted:
     """Run the recipe on the dataset.
 
@@ -100,13 +117,18 @@ def train(recipe: Recipe, dataset: Dataset, options: Options | None = None) -> T
     run.begin(identity, resume=options.resume)
     with _stopping() as stop, _explained(run):
         plan = loop.Plan(recipe.train, rows, validation, run, model.Host.detect(), run.latest())
-        watch = loop.Watch(options.on_progress, options.clock, stop.event.is_set, options.save_seconds, options.save_steps)
+        asked = _Asked(stop, options.stop)
+        keep = None if options.epochs is None else epochs.Keeper(options.epochs, base_name(recipe.base), options.on_numbers)
+        watch = loop.Watch(options.on_progress, options.clock, asked, options.save_seconds, options.save_steps, options.on_numbers, keep)
         result = _fit(recipe, base, tokenizer, plan, watch)
         if not result.finished:
             return Interrupted(run.path, result.step, result.total)
         options.on_progress(Progress("probing", 0, 1, 0.0))
         body = _manifest(recipe, dataset, identity, rows, result)
-        trained = _write(recipe.output, base, plan, body, dataset)
+        for step, kept in epochs.raw(options.epochs, result.total):
+            if not (epochs.complete(kept) / MANIFEST).exists():
+                _write(epochs.complete(kept), kept, base, plan, {**body, "checkpoint_step": step}, dataset)
+        trained = _write(recipe.output, plan.run.path / "adapter", base, plan, body, dataset)
     manifest.write_json(recipe.output.with_name(f"{recipe.output.name}.training.json"), _curve(result))
     run.remove()
     return trained
@@ -159,9 +181,9 @@ def _fit(recipe: Recipe, base: Path, tokenizer: Any, plan: loop.Plan, watch: loo
     return result
 
 
-def _write(output: Path, base: Path, plan: loop.Plan, body: dict[str, Any], dataset: Dataset) -> Trained:
+def _write(output: Path, source: Path, base: Path, plan: loop.Plan, body: dict[str, Any], dataset: Dataset) -> Trained:
     with manifest.writing(output) as out:
-        shutil.copytree(plan.run.path / "adapter", out, dirs_exist_ok=True)
+        shutil.copytree(source, out, dirs_exist_ok=True)
         rows, examples = (plan.validation, dataset.validation) if plan.validation else (plan.rows, dataset.train)
         record = probes.record(out, base, plan.host, [row.input_ids for row in rows])
         manifest.write_json(out / "probes.json", record | {"conversations": probes.conversations(examples, rows)})
