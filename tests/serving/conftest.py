@@ -1,16 +1,46 @@
-"""Fixtures of serving's tests: a stand-in for vLLM that someone else runs."""
+"""Fixtures of serving's tests: a stand-in for vLLM that someone else runs, and serving's tables on SQLite and on a real Postgres."""
 
 from __future__ import annotations
 
 import importlib.util
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 from types import ModuleType
 
 import pytest
+from sqlalchemy import Engine, text
 
 from serving.client import Client
+from serving.database import connect, metadata, writing
+from tests.gateway.store.conftest import postgres_url
+from tests.serving.making import make_database
 from tests.serving.servers import FAKE
+
+__all__ = ["postgres_url"]
+
+
+@pytest.fixture(scope="session")
+def postgres_tables(postgres_url: str) -> Iterator[Engine]:
+    """Serving's tables in a Postgres of our own, shared by the tests of a process."""
+    engine = connect(postgres_url)
+    metadata.create_all(engine)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    """An empty database, each of the two in turn."""
+    if request.param == "sqlite":
+        made = make_database(tmp_path)
+        yield made
+        made.dispose()
+        return
+    shared: Engine = request.getfixturevalue("postgres_tables")
+    with writing(shared) as conn:
+        conn.execute(text(f"TRUNCATE {', '.join(metadata.tables)}"))
+    yield shared
 
 
 def _stand_in() -> ModuleType:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 from sqlalchemy import Engine
 
@@ -15,18 +12,11 @@ from serving.database import reading, state_version, writing
 from serving.states import State
 from serving.verbs import DRAIN_S, Change
 from serving.views import AdapterView, ReplicaView
-from tests.serving.making import make_database, version
+from tests.serving.making import version
 
 PLACE = ("local", 0)
 READY = {"local": frozenset({0})}
 ROUTES = {"a": {"triage": False}}
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Engine]:
-    engine = make_database(tmp_path)
-    yield engine
-    engine.dispose()
 
 
 def add(database: Engine, digest: str = "d1", now: float = 1.0) -> int:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine
@@ -15,15 +13,8 @@ from serving.command import Launch, command, room
 from serving.database import writing
 from serving.verbs import Change
 from serving.views import ReplicaView
-from tests.serving.making import make_database, version
+from tests.serving.making import version
 from tests.serving.servers import HOST
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Engine]:
-    made = make_database(tmp_path)
-    yield made
-    made.dispose()
 
 
 def seen(database: Engine, index: int, kept: int | None) -> None:
