@@ -185,8 +185,14 @@ def trained(found: Mapping[str, Any]) -> None:
 
 def evaluation(found: Mapping[str, Any]) -> None:
     """Every rung, the gate with its reasons, and what the suite can see."""
-    rows(found["rungs"], list(found["rungs"][0]) if found["rungs"] else ())
+    rows(found["rungs"], ("rung", "model", "score", "interval", "good", "proven", "cost_per_1k_nanousd", "latency_p50_ms", "latency_p95_ms", "errors"))
+    for skipped in found["skipped"]:
+        note(f"not asked: {skipped}")
+    line(f"cheapest that is good enough: {found['recommended_rung']}\n\n{found['candidate']}")
     verdict = found["gate"]
+    if found["adapter"] is None:
+        line(f"report: {', '.join(found['report'])}")
+        return
     line(f"gate: {'admitted' if verdict['passed'] else 'refused'}" + ("  (sandbox numbers)" if found["sandbox"] else ""))
     for check in verdict["checks"]:
         line(f"  {'ok' if check['passed'] else 'NO'}  {check['name']}: {check['detail']}")

@@ -1,13 +1,14 @@
-"""What `breakeven dataset`, `train` and `eval` do, as plain functions from values to documents. They put the steps of this room in order and decide nothing.
+"""What `breakeven dataset` and `train` do, as plain functions from values to documents. They put the steps of this room in order and decide nothing.
 
-Not here: flags and how documents look to people (breakeven.py, gateway/terminal.py). torch is imported inside `run_training` and `preview` alone.
+Not here: `eval` (evaluation.py), flags and how documents look to people (breakeven.py, gateway/terminal.py). torch is imported inside `run_training` and
+`preview` alone.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,20 @@ from serving.database import reading
 from training import chat, dataset, recipe, sampling, suite, traffic
 from training.environment import for_training
 from training.progress import OnProgress
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What of the data is used. `since` (included) and `until` (not) are epoch seconds and for captured traffic; `limit` keeps at most so many examples
+    (training.sampling); `blot` are the kinds of personal data (gateway.store.redact.KINDS) to take out on the way."""
+
+    since: float | None = None
+    until: float | None = None
+    limit: int | None = None
+    blot: tuple[str, ...] = ()
+
+
+EVERYTHING = Wanted()
 
 
 def from_route(config: Config, database: Engine, route: str, wanted: Wanted = EVERYTHING) -> tuple[list[chat.Example], dict[str, Any]]:

@@ -12,7 +12,7 @@ import contextlib
 import json
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -21,7 +21,9 @@ import openai
 
 from router.errors import BreakevenError, UpstreamError
 from router.money import parse_usd
-from training import scorers
+from serving.programs import Program
+from training import judge, scorers
+from training.chat import question
 from training.manifest import sha256_json
 from training.progress import OnProgress, Progress, eta, silent
 from training.results import EvalReport, ItemResult, Role, Rung
@@ -35,10 +37,23 @@ _HOPELESS = 10  # so many answers in a row that are errors, and none before: the
 
 @dataclass(frozen=True, slots=True)
 class RungSpec:
-    """A pinned model name and what it stands for in the comparison."""
+    """A pinned model name and what it stands for in the comparison. `program` renders its messages (as the gateway does for such a candidate), `extra` are more
+    fields of its requests."""
 
     model: str
     role: Role
+    name: str = ""
+    program: Program | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """What of it decides the answers besides the model; empty for a model as it is."""
+        if self.program is None and not self.extra:
+            return ""
+        program = self.program
+        parts = None if program is None else [program.system, program.shots, program.passages, program.spec.k, program.spec.passages]
+        return sha256_json([repr(parts), dict(self.extra)])[:16]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +74,7 @@ class Options:
     max_tokens: int | None = None
     on_progress: OnProgress = silent
     clock: Callable[[], float] = time.monotonic
+    judge: str | None = None
 
 
 @dataclass(slots=True)
@@ -85,8 +101,11 @@ async def evaluate(suite: Suite, route: str, rungs: Sequence[RungSpec], endpoint
 
 async def _rung(client: openai.AsyncOpenAI, suite: Suite, spec: RungSpec, options: Options, state: _State) -> Rung:
     limit = options.max_tokens or token_limit(suite.items)
-    path = options.directory / f"{re.sub(r'[^A-Za-z0-9._-]+', '_', spec.model)}.jsonl"
-    header = {"suite": suite.digest, "model": spec.model, "max_tokens": limit}
+    name = spec.model + (f" {spec.name} {spec.digest}" if spec.digest else "")
+    path = options.directory / f"{re.sub(r'[^A-Za-z0-9._-]+', '_', name)}.jsonl"
+    header = {"suite": suite.digest, "model": spec.model, "max_tokens": limit, **({"program": spec.digest} if spec.digest else {})}
+    if options.judge and any(item.scorer == "judge" for item in suite.items):
+        header["judge"] = options.judge
     known = _kept(path, header)
     state.done += len(known)
     state.failed_in_a_row = state.answered = 0
@@ -99,7 +118,11 @@ async def _rung(client: openai.AsyncOpenAI, suite: Suite, spec: RungSpec, option
             async with gate:
                 if state.fatal:
                     return
-                result = await _ask(client, spec.model, item, limit, options.clock)
+                try:
+                    result = await _ask(client, spec, item, limit, options)
+                except BreakevenError as error:  # the judge, not the rung: no item can be scored without it
+                    state.fatal.append(error.message)
+                    return
                 known[item.id] = result
                 _write(file, asdict(result))
                 _count(state, result, options)
@@ -110,37 +133,39 @@ async def _rung(client: openai.AsyncOpenAI, suite: Suite, spec: RungSpec, option
                     group.create_task(one(item))
     if state.fatal:
         raise UpstreamError(f"{spec.model} cannot be evaluated: {state.fatal[0]}")
-    return Rung(spec.model, spec.role, tuple(known[item.id] for item in suite.items))
+    return Rung(spec.model, spec.role, tuple(known[item.id] for item in suite.items), spec.name)
 
 
 def token_limit(items: Sequence[Item]) -> int:
     """Room for every right answer and for wrong ones to show themselves: twice the longest expected text in bytes, 1,024 where a scorer expects no text."""
-    if any(item.scorer in ("json_schema", "regex") for item in items):
+    if any(item.scorer in ("json_schema", "regex", "judge") or item.function is not None for item in items):
         return _FREE_FORM_TOKENS
     texts = (item.expected if isinstance(item.expected, str) else json.dumps(item.expected, ensure_ascii=False) for item in items)
     return max(_LEAST_TOKENS, 2 * max(len(text.encode()) for text in texts))
 
 
-async def _ask(client: openai.AsyncOpenAI, model: str, item: Item, limit: int, clock: Callable[[], float]) -> ItemResult:
-    options: dict[str, Any] = {"tools": [dict(tool) for tool in item.tools]} if item.tools else {}
+async def _ask(client: openai.AsyncOpenAI, spec: RungSpec, item: Item, limit: int, options: Options) -> ItemResult:
+    more: dict[str, Any] = {"tools": [dict(tool) for tool in item.tools]} if item.tools else {}
     messages: Any = [dict(message) for message in item.messages]
-    begun = clock()
+    begun = options.clock()
+    if spec.program is not None:
+        messages = spec.program.render(messages)  # its look-ups are part of its latency
     try:
         raw = await client.chat.completions.with_raw_response.create(
-            model=model, messages=messages, temperature=0.0, max_completion_tokens=limit, extra_headers=HEADERS, **options
+            model=spec.model, messages=messages, temperature=0.0, max_completion_tokens=limit, extra_headers=HEADERS, **{**more, **spec.extra}
         )
         body = raw.parse()
     except openai.APIStatusError as error:
         return _failed(item, f"{error.status_code}: {error.message}", error.response.headers.get("x-request-id"))
     except openai.APIError as error:
         return _failed(item, f"{type(error).__name__}: {error}", None)
-    latency_ms = (clock() - begun) * 1000.0
+    latency_ms = (options.clock() - begun) * 1000.0
     if not body.choices:
         return _failed(item, "the answer has no choices", raw.headers.get("x-request-id"))
     choice = body.choices[0]
     calls = tuple((call.function.name, call.function.arguments) for call in choice.message.tool_calls or () if call.type == "function")
     answer = Answer(choice.message.content or "", calls)
-    judged = scorers.score(item, answer)
+    judged = await _judged(client, options, item, answer)
     usage = body.usage
     return ItemResult(
         id=item.id,
@@ -158,6 +183,32 @@ async def _ask(client: openai.AsyncOpenAI, model: str, item: Item, limit: int, c
         request_id=raw.headers.get("x-request-id"),
         model=body.model,
     )
+
+
+async def _judged(client: openai.AsyncOpenAI, options: Options, item: Item, answer: Answer) -> scorers.Score:
+    """The item's scorer; for `judge` the judge model, in both orders. An answer that is no worse than the reference is right."""
+    if item.scorer != "judge":
+        return scorers.score(item, answer)
+    if options.judge is None:
+        raise BreakevenError(f"item {item.id} is for a judge: name one with --judge provider/model")
+    asked = question(item.messages)
+    value, picks = await judge.compare(judge_of(client, options.judge), asked, answer.text, item.expected)
+    return scorers.Score(value, right=value >= 0.5, detail=f"judge: {picks[0]}, swapped: {picks[1]}")
+
+
+def judge_of(client: openai.AsyncOpenAI, model: str) -> judge.Ask:
+    """A judge model behind the gateway."""
+
+    async def ask(text: str) -> str:
+        try:
+            body = await client.chat.completions.create(
+                model=model, messages=[{"role": "user", "content": text}], temperature=0.0, max_completion_tokens=16, extra_headers=HEADERS
+            )
+        except openai.APIError as error:
+            raise UpstreamError(f"the judge {model} does not answer: {error}") from error
+        return (body.choices[0].message.content or "") if body.choices else ""
+
+    return ask
 
 
 def _failed(item: Item, error: str, request_id: str | None) -> ItemResult:

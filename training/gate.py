@@ -68,8 +68,9 @@ class Gate:
         }
 
 
-def judge(report: EvalReport, thresholds: Thresholds, trained_on: Sequence[str] = ()) -> Gate:
-    """Judge the report's adapter rung against its hosted rung. `trained_on` are ids of items that also stand in the training data."""
+def judge(report: EvalReport, thresholds: Thresholds, trained_on: Sequence[str] = (), distrust: str | None = None) -> Gate:
+    """Judge the report's adapter rung against its hosted rung. `trained_on` are ids of items that also stand in the training data; `distrust` says
+    why the judge model that scored items does not count."""
     candidate, reference, base = report.rung("adapter"), report.rung("hosted"), report.rung("base")
     if candidate is None or reference is None:
         missing = "adapter" if candidate is None else "hosted"
@@ -89,6 +90,7 @@ def judge(report: EvalReport, thresholds: Thresholds, trained_on: Sequence[str] 
         _valid(candidate, reference, thresholds),
         _empty(candidate, reference, thresholds),
         _cut(candidate, reference, thresholds),
+        *([Check("judge", passed=False, detail=distrust)] if distrust else []),
     )
     return _verdict(report, checks, power_statement(comparison, thresholds.floor), comparison)
 

@@ -5,11 +5,13 @@ Public: `write(directory, report, gate) -> (json path, html path)`, `html(report
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from html import escape
 from pathlib import Path
+from typing import Any
 
 from router.money import usd
-from training import manifest
+from training import ladder_page, manifest
 from training.gate import Gate
 from training.results import EvalReport, ItemResult, Rung
 
@@ -25,37 +27,40 @@ th,td{text-align:left;padding:.4rem .6rem;border-bottom:1px solid var(--line);ve
 pre{white-space:pre-wrap;word-break:break-word;margin:0;font-size:13px}
 svg{display:block;width:12rem;height:1.2rem}
 """
-_ROLES = {"hosted": "hosted", "base": "bare base", "adapter": "adapter"}
+_ROLES = {"hosted": "hosted", "base": "bare base", "adapter": "adapter", "other": "as on the ladder"}
 
 
-def write(directory: Path, report: EvalReport, gate: Gate) -> tuple[Path, Path]:
+def write(directory: Path, report: EvalReport, gate: Gate, climbed: Mapping[str, Any] | None = None) -> tuple[Path, Path]:
     """report.json and report.html in `directory`."""
     directory.mkdir(parents=True, exist_ok=True)
     paths = directory / "report.json", directory / "report.html"
-    manifest.write_json(paths[0], {**report.as_dict(), "gate": gate.as_dict()})
-    paths[1].write_text(html(report, gate), encoding="utf-8")
+    manifest.write_json(paths[0], {**report.as_dict(), "gate": gate.as_dict(), "ladder": climbed})
+    paths[1].write_text(html(report, gate, climbed), encoding="utf-8")
     return paths
 
 
-def regressions(report: EvalReport) -> list[tuple[ItemResult, ItemResult]]:
-    """(adapter, hosted) results of items where the adapter is worse, the largest loss first."""
-    candidate, reference = report.rung("adapter"), report.rung("hosted")
+def regressions(report: EvalReport, other: str | None = None) -> list[tuple[ItemResult, ItemResult]]:
+    """(adapter, hosted) results of items where the adapter is worse, the largest loss first; without an adapter those of rung `other`."""
+    candidate, reference = report.rung("adapter") or next((rung for rung in report.rungs if rung.rung == other), None), report.rung("hosted")
     if candidate is None or reference is None:
         return []
     pairs = [(a, b) for a, b in zip(candidate.results, reference.results, strict=True) if a.value < b.value or (b.right and not a.right)]
     return sorted(pairs, key=lambda pair: pair[0].value - pair[1].value)
 
 
-def html(report: EvalReport, gate: Gate) -> str:
+def html(report: EvalReport, gate: Gate, climbed: Mapping[str, Any] | None = None) -> str:
     """The report as one page without scripts, fonts or images from elsewhere."""
     verdict = '<span class="good">admitted</span>' if gate.admit else '<span class="bad">refused</span>'
+    if climbed is not None and report.rung("adapter") is None:
+        verdict = escape(climbed["recommended_rung"])  # nothing to admit: what the ladder recommends
     sandbox = '<p class="sandbox">The hosted model is the <b>sandbox</b> provider: its quality, latency and prices are stated, not measured.</p>'
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
         f"<title>Evaluation of {escape(report.route)}</title><style>{_STYLE}</style>"
         f"<h1>{escape(report.route)}: {verdict}</h1>"
         f'<p class="note">suite {escape(Path(report.suite).name)} ({escape(report.suite_digest[:12])})</p>'
-        f"{sandbox if report.sandbox else ''}{_rungs(report)}{_gate(gate)}{_worst(report)}</html>\n"
+        f"{sandbox if report.sandbox else ''}{ladder_page.section(climbed) if climbed else ''}{_rungs(report)}"
+        f"{_gate(gate) if report.rung('adapter') else ''}{_worst(report, climbed)}</html>\n"
     )
 
 
@@ -104,17 +109,18 @@ def _gate(gate: Gate) -> str:
     return f'<h2>Gate</h2><div class="wide"><table>{rows}</table></div>{paired}<p>{escape(gate.power)}.</p>'
 
 
-def _worst(report: EvalReport) -> str:
-    found = regressions(report)
+def _worst(report: EvalReport, climbed: Mapping[str, Any] | None) -> str:
+    name = "adapter" if report.rung("adapter") else str(climbed["recommended_rung"]) if climbed else "adapter"
+    found = regressions(report, name)
     if not found:
-        return "<h2>Regressions</h2><p>None: the adapter is nowhere worse than the hosted model.</p>"
+        return f"<h2>Regressions</h2><p>None: {escape(name)} is nowhere worse than the hosted model.</p>"
     rows = "".join(
         f"<tr><td>{escape(mine.id)}<br><span class=note>{mine.value:.2f} / {theirs.value:.2f}</span>"
         f"<td><pre>{escape(mine.answer or mine.error or '(empty)')}</pre><span class=note>{escape(mine.detail)}</span><td><pre>{escape(theirs.answer)}</pre>"
         for mine, theirs in found[:WORST]
     )
     shown = f"the {WORST} worst of {len(found)}" if len(found) > WORST else f"all {len(found)}"
-    return f'<h2>Regressions, {shown}</h2><div class="wide"><table><tr><th>item<th>adapter<th>hosted{rows}</table></div>'
+    return f'<h2>Regressions, {shown}</h2><div class="wide"><table><tr><th>item<th>{escape(name)}<th>hosted{rows}</table></div>'
 
 
 def _ms(value: object) -> str:

@@ -12,7 +12,9 @@ from typing import Any, Literal
 
 from training.statistics import wilson
 
-Role = Literal["hosted", "base", "adapter"]
+Role = Literal["hosted", "base", "adapter", "other"]
+# What a rung is called on the ladder where nothing else is said.
+NAMES: Mapping[str, str] = {"hosted": "zero_shot_hosted", "base": "zero_shot_base", "adapter": "fine_tuned", "other": "other"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,22 @@ class Rung:
     model: str
     role: Role
     results: tuple[ItemResult, ...]
+    name: str = ""
+
+    @property
+    def rung(self) -> str:
+        """Its name on the ladder."""
+        return self.name or NAMES[self.role]
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % interval of the mean score: Wilson's, which holds for any score between 0 and 1 and is wide for graded ones."""
+        return wilson(sum(r.value for r in self.results), len(self.results))
+
+    def tokens(self, what: Literal["input", "output"]) -> float | None:
+        """Mean tokens per answer as the backend counted them; None where it did not."""
+        known = [n for r in self.results if (n := r.input_tokens if what == "input" else r.output_tokens) is not None]
+        return sum(known) / len(known) if known else None
 
     @property
     def score(self) -> float:
@@ -73,8 +91,10 @@ class Rung:
         return {
             "model": self.model,
             "role": self.role,
+            "rung": self.rung,
             "items": len(self.results),
             "score": self.score,
+            "interval": list(self.interval),
             "right": self.share("right"),
             "right_interval": list(self.right_interval),
             "valid": self.share("valid"),
@@ -84,11 +104,14 @@ class Rung:
             "cost_per_1k_nanousd": round(1000 * sum(known) / len(known)) if known and len(known) == len(costs) else None,
             "latency_p50_ms": percentile(latencies, 0.50),
             "latency_p95_ms": percentile(latencies, 0.95),
+            "input_tokens": self.tokens("input"),
+            "output_tokens": self.tokens("output"),
         }
 
     def with_costs(self, costs: Mapping[str, int]) -> Rung:
-        """The same rung with costs (nano-dollars) that became known later, by request id: local ones once their minute is closed."""
-        filled = tuple(replace(r, cost_nanousd=costs.get(r.request_id or "", r.cost_nanousd)) for r in self.results)
+        """The same local rung with its costs (nano-dollars) by request id, known once their minutes are closed. The others are unknown: what such an answer
+        itself says is what was paid to somebody else, which is nothing."""
+        filled = tuple(replace(r, cost_nanousd=costs.get(r.request_id or "")) for r in self.results)
         return replace(self, results=filled)
 
 
@@ -120,8 +143,13 @@ class EvalReport:
 
 def from_dict(body: Mapping[str, Any]) -> EvalReport:
     """A report written by `as_dict`."""
-    rungs = tuple(Rung(rung["model"], rung["role"], tuple(ItemResult(**result) for result in rung["results"])) for rung in body["rungs"])
+    rungs = tuple(Rung(rung["model"], rung["role"], tuple(ItemResult(**result) for result in rung["results"]), _name(rung)) for rung in body["rungs"])
     return EvalReport(body["route"], body["suite"], body["suite_sha256"], rungs, body["sandbox"])
+
+
+def _name(rung: Mapping[str, Any]) -> str:
+    name = str(rung.get("rung", ""))
+    return "" if name == NAMES[rung["role"]] else name
 
 
 def percentile(values: Sequence[float], share: float) -> float | None:

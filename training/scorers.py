@@ -1,6 +1,6 @@
 """How an answer is judged against what a suite expects. Pure functions, one per scorer.
 
-Public: `score(item, answer) -> Score`, `Answer`, `Score`.
+Public: `score(item, answer) -> Score`, `Answer`, `Score`, `field_f1(pairs)`.
 """
 
 from __future__ import annotations
@@ -8,12 +8,14 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
+from training import custom
 from training.suite import Item
 
 _EDGES = re.compile(r"^[\W_]+|[\W_]+$")
@@ -43,8 +45,26 @@ class Score:
 
 
 def score(item: Item, answer: Answer) -> Score:
-    """Judge one answer."""
+    """Judge one answer. What a judge model must say (`judge`) is not known here: ValueError."""
+    if item.function is not None:
+        value, right, detail = custom.called(item.function, item.expected, answer.text)
+        return Score(value, right, detail=detail)
+    if item.scorer == "judge":
+        raise ValueError("a judge model scores this item")
     return _SCORERS[item.scorer](item.expected, answer)
+
+
+def field_f1(pairs: Sequence[tuple[Mapping[str, Any], str]]) -> dict[str, float]:
+    """F1 of each field over (expected object, answer's text): a right value is a hit, a wrong one is both false and missed, one nobody asked for is false."""
+    hits: Counter[str] = Counter()
+    given: Counter[str] = Counter()
+    wanted: Counter[str] = Counter()
+    for expected, text in pairs:
+        body = _object(text) or {}
+        given.update(body.keys())
+        wanted.update(expected.keys())
+        hits.update(key for key, value in expected.items() if key in body and _equal(body[key], value))
+    return {key: 2 * hits[key] / (given[key] + wanted[key]) for key in sorted(wanted)}
 
 
 def _exact(expected: str, answer: Answer) -> Score:

@@ -7,6 +7,8 @@ One line: {"id", "messages", "expected", "scorer", "tags": [], "must_pass": fals
     json_schema         a JSON Schema the answer must fulfil
     regex               a pattern that must match the whole answer
     tool_call           {"name": ..., "arguments": {...}}
+    judge               a reference answer: a judge model says whether the answer is better (judge.py)
+    module:function     whatever a function of your own takes (custom.py)
 Pure apart from reading the file. Not here: judging (scorers.py), asking (evaluate.py).
 """
 
@@ -16,7 +18,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +26,11 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from jsonschema.exceptions import SchemaError  # type: ignore[import-untyped]
 
 from router.errors import DataError, Problem
+from training import custom
 from training.chat import Example, Message, from_messages, question
 from training.duplicates import normalised
 
-SCORERS = ("exact", "normalized", "json_fields", "json_schema", "regex", "tool_call")
+SCORERS = ("exact", "normalized", "json_fields", "json_schema", "regex", "tool_call", "judge")
 _KEYS = ("id", "messages", "expected", "scorer", "tags", "must_pass", "tools")
 
 
@@ -43,6 +46,7 @@ class Item:
     must_pass: bool
     tools: tuple[Mapping[str, Any], ...]
     line: int
+    function: custom.Function | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +58,8 @@ class Suite:
     items: tuple[Item, ...]
 
 
-def load(path: Path) -> Suite:
-    """Read and check a suite. Raises DataError with every problem."""
+def load(path: Path, plugins: Path | None = None) -> Suite:
+    """Read and check a suite. `plugins`: the directory scorers of one's own may come from. Raises DataError with every problem."""
     try:
         raw = path.read_bytes()
         lines = raw.decode("utf-8-sig").split("\n")
@@ -66,12 +70,15 @@ def load(path: Path) -> Suite:
     problems: list[Problem] = []
     items: list[Item] = []
     seen: dict[str, int] = {}
+    known: dict[str, custom.Function] = {}
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         item = _item(line, number, str(path), problems)
         if item is None:
             continue
+        if custom.NAME.fullmatch(item.scorer):
+            item = _with_function(item, plugins, known, problems, str(path))
         if item.id in seen:
             problems.append(Problem(f"the id {item.id!r} stands on line {seen[item.id]} too; ids must differ", str(path), number, "id"))
         seen.setdefault(item.id, number)
@@ -125,6 +132,17 @@ def _item(line: str, number: int, file: str, problems: list[Problem]) -> Item | 
     return Item(body["id"], messages, expected, body["scorer"], tuple(tags), must_pass, tools, number)
 
 
+def _with_function(item: Item, plugins: Path | None, known: dict[str, custom.Function], problems: list[Problem], file: str) -> Item:
+    if plugins is None:
+        problems.append(Problem("a scorer of your own needs a configuration that it lies beside: evaluate with -c breakeven.yaml", file, item.line, "scorer"))
+        return item
+    try:
+        return replace(item, function=custom.load(item.scorer, plugins, known))
+    except DataError as error:
+        problems.append(Problem(error.message, file, item.line, "scorer"))
+        return item
+
+
 def _conversation(body: Mapping[str, Any], number: int, file: str, problems: list[Problem]) -> tuple[tuple[Message, ...], tuple[Mapping[str, Any], ...]]:
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages:
@@ -143,11 +161,10 @@ def _conversation(body: Mapping[str, Any], number: int, file: str, problems: lis
 
 def _expected(body: Mapping[str, Any], say: Any) -> Any:
     scorer, expected = body.get("scorer"), body.get("expected")
-    if scorer == "judge":
-        say("scorer", "the judge needs a judge model, which this version does not run; use one of " + ", ".join(SCORERS))
-        return None
+    if isinstance(scorer, str) and custom.NAME.fullmatch(scorer):
+        return expected
     if scorer not in SCORERS:
-        say("scorer", f"must be one of {', '.join(SCORERS)}, not {scorer!r}")
+        say("scorer", f"must be one of {', '.join(SCORERS)}, or module:function, not {scorer!r}")
         return None
     if scorer in ("json_fields", "json_schema", "tool_call") and isinstance(expected, str):
         try:
@@ -198,4 +215,5 @@ _WANTS = {
     "json_schema": _want_schema,
     "regex": _want_pattern,
     "tool_call": _want_call,
+    "judge": _want_text,
 }

@@ -115,12 +115,14 @@ def test_nothing_to_compare_refuses() -> None:
 
 
 def test_a_rung_sums_up_honestly() -> None:
-    """An unknown cost makes the total unknown; an error counts as wrong; costs that come later fill in by request id."""
+    """An unknown cost makes the total unknown; an error counts as wrong; booked costs come by request id, and what is not booked is unknown."""
     made = changed(changed(rung("adapter", 10), range(1), cost_nanousd=None), range(1, 2), error="x", value=0.0, right=False, latency_ms=None)
     summary = made.summary()
     assert summary["cost_per_1k_nanousd"] is None
     assert (summary["score"], summary["errors"], summary["latency_p50_ms"]) == (0.9, 1, 15.0)
-    assert made.with_costs({"adapter-0": 3000}).summary()["cost_per_1k_nanousd"] == round(1000 * (3000 + 8 * 1000) / 9)
+    assert made.with_costs({"adapter-0": 3000}).summary()["cost_per_1k_nanousd"] is None
+    booked = {"adapter-0": 3000} | {f"adapter-{n}": 1000 for n in range(2, 10)}
+    assert made.with_costs(booked).summary()["cost_per_1k_nanousd"] == round(1000 * (3000 + 8 * 1000) / 9)
     assert results.percentile([], 0.5) is None
     assert results.percentile([3.0, 1.0, 2.0], 0.5) == 2.0
 

@@ -60,14 +60,14 @@ def test_every_broken_line_is_named(tmp_path: Path) -> None:
         item("exact", "x", id="g", messages=[{"role": "who", "content": "x"}]),
         item("exact", "x", id="h"),
         item("exact", "x", id="h"),
-        item("judge", "x", id="i"),
+        item("judge", {"no": "text"}, id="i"),
         item("best", "x", id="j"),
     )
     assert [(line, key) for line, key, _ in found] == [
         (1, None), (2, None), (3, "id"), (4, "color"), (4, "tags"), (4, "must_pass"), (5, "messages"), (6, "messages"), (7, "messages[0].role"), (9, "id"),
-        (10, "scorer"), (11, "scorer"),
+        (10, "expected"), (11, "scorer"),
     ]  # fmt: skip
-    assert "judge model" in found[-2][2]
+    assert "module:function" in found[-1][2]
 
 
 @pytest.mark.parametrize(
