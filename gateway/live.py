@@ -65,14 +65,9 @@ _UNASKED = Window()
 
 
 @dataclass(slots=True)
-class _Backend:
-    in_flight: int = 0
-    calls: int = 0
-    tokens: int = 0
-    probes: int = 0
-    probe_began: float = float("-inf")
-    headroom: Headroom | None = None
-    headroom_at: Ticket = _FIRST
+class _Speed:
+    """How fast a provider's model is, or an engine: all names of an engine are as fast as its base."""
+
     first: Quantile = _UNSEEN
     stretch: Quantile = _UNSEEN
     ttft: Mean = field(default_factory=Mean)
@@ -85,6 +80,19 @@ class _Backend:
     usual_tpot: float | None = None
     learnt: int = 0
     spread: LogSpread = field(default_factory=LogSpread)
+
+
+@dataclass(slots=True)
+class _Backend:
+    in_flight: int = 0
+    calls: int = 0
+    tokens: int = 0
+    probes: int = 0
+    probe_began: float = float("-inf")
+    headroom: Headroom | None = None
+    headroom_at: Ticket = _FIRST
+    engine: str | None = None
+    speed: _Speed = field(default_factory=_Speed)
     breaker: BreakerState = field(default_factory=BreakerState)
 
 
@@ -102,8 +110,10 @@ class Board:
         self._backends: dict[str, _Backend] = {}
         self._routes: dict[tuple[str, str], _OnRoute] = {}
         self._work_value: dict[str, Mean] = {}
+        self._saving: dict[str, Mean] = {}
         self._replicas: dict[str, int] = {}
         self._queues: dict[str, PromptQueue] = {}
+        self._speeds: dict[str, _Speed] = {}
         self._suspect: dict[str, float] = {}
         self._retries: dict[str, Window] = {}
         self.purses: dict[str, Purse] = {}
@@ -116,7 +126,10 @@ class Board:
         worth = self._work_value.get(candidate.owner) if candidate.kind == "local" else None
         queue = self._queues.get(candidate.owner) if candidate.kind == "local" else None
         if backend is None:
-            return Live(candidate.backend, healthy=healthy, slots=slots, others_in_flight=queue.in_flight if queue else 0)
+            if queue is None:
+                return Live(candidate.backend, healthy=healthy, slots=slots)
+            backend = self._backend(candidate.backend, candidate.owner)
+        speed = backend.speed
         breaker = backend.breaker
         requests_left, tokens_left = None, None
         if backend.headroom is not None:
@@ -127,9 +140,9 @@ class Board:
             breaker=view(breaker, now),
             in_flight=backend.in_flight,
             slots=slots,
-            ttft_ms=backend.ttft.value,
-            tpot_ms=backend.tpot.value,
-            log_sigma=backend.spread.sigma,
+            ttft_ms=speed.ttft.value,
+            tpot_ms=speed.tpot.value,
+            log_sigma=speed.spread.sigma,
             output_tokens=learnt.output.value if learnt else None,
             bytes_per_token=learnt.ratio.bytes_per_token if learnt else 4.0,
             cached_share=(learnt.cached.value or 0.0) if learnt else 0.0,
@@ -139,18 +152,21 @@ class Board:
             tokens_left=tokens_left,
             probe_due=breaker.opened and probe_due(breaker, backend.probes, backend.probe_began, now),
             others_in_flight=queue.in_flight - backend.in_flight if queue else 0,
+            load_tokens=queue.load if queue else 0.0,
             ahead_tokens=queue.ahead(now) if queue else 0.0,
-            prompt_ms=backend.by_prompt.slope,
-            usual_prompt=backend.by_prompt.x,
-            load_ms=backend.by_load.slope,
-            usual_load=backend.by_load.x,
-            ttft_sigma=backend.first_spread.sigma if backend.by_prompt.weight else 0.0,
-            evidence=backend.total.rests_on(now) if backend.total.value is not None else None,
+            prompt_ms=speed.by_prompt.slope,
+            usual_prompt=speed.by_prompt.x,
+            load_ms=speed.by_load.slope,
+            usual_load=speed.by_load.x,
+            ttft_sigma=speed.first_spread.sigma if speed.by_prompt.weight else 0.0,
+            evidence=speed.total.rests_on(now) if speed.total.value is not None else None,
+            blocked_ms=(speed.total.value or 0.0) if queue and candidate.adapter is not None and queue.blocked(candidate.backend) else 0.0,
+            usual_saving=(self._saving[candidate.owner].value or 0.0) if worth else 0.0,
         )
 
     def begin(self, backend: str, replica: str | None, now: float, tokens: int = 0, errand: Errand | None = None) -> Ticket:
         """A call starts; `tokens` is what it is expected to count as, `errand` what it brings to an engine. Give the ticket back to `end`."""
-        state = self._backend(backend)
+        state = self._backend(backend, None if errand is None else errand.engine)
         state.in_flight += 1
         state.calls += 1
         state.tokens += tokens
@@ -160,7 +176,7 @@ class Board:
         if probe:
             state.probes += 1
             state.probe_began = now
-        place = None if errand is None else self._queue(errand.engine).enter(errand.engine, errand.tokens, now, stream=errand.stream)
+        place = None if errand is None else self._queue(errand.engine).enter(errand, now)
         return Ticket(state.calls, state.tokens, probe, place)
 
     def first(self, ticket: Ticket) -> None:
@@ -223,19 +239,19 @@ class Board:
     def usual_total_ms(self, backend: str) -> float | None:
         """How long whole answers of this backend usually take."""
         state = self._backends.get(backend)
-        return state.total.value if state else None
+        return state.speed.total.value if state else None
 
     def usual_ms(self, backend: str, tokens: float) -> float | None:
         """By when so many tokens are usually there, unhurried; unlike the means of `live` it is not moved by a brown-out at once."""
         state = self._backends.get(backend)
-        if state is None or state.usual_ttft is None:
+        if state is None or state.speed.usual_ttft is None:
             return None
-        return state.usual_ttft + tokens * (state.usual_tpot or 0.0)
+        return state.speed.usual_ttft + tokens * (state.speed.usual_tpot or 0.0)
 
     def p95_ms(self, backend: str, predicted_ms: float | None, *, stream: bool) -> float | None:
         """By when 95 of 100 calls have their first token (a stream), or their whole answer where `predicted_ms` is expected. None: too few were seen."""
         state = self._backends.get(backend)
-        known = None if state is None else state.first if stream else state.stretch
+        known = None if state is None else state.speed.first if stream else state.speed.stretch
         if known is None or known.value is None or known.seen < LEAST_SEEN:
             return None
         if stream:
@@ -248,9 +264,9 @@ class Board:
         if usual is None or waited_ms <= usual:
             return
         if stream:
-            state.first = state.first.observe(waited_ms)
+            state.speed.first = state.speed.first.observe(waited_ms)
         elif predicted_ms:
-            state.stretch = state.stretch.observe(waited_ms / predicted_ms)
+            state.speed.stretch = state.speed.stretch.observe(waited_ms / predicted_ms)
 
     def asked(self, route: str, now: float) -> None:
         """One more request of a route, for its retry budget."""
@@ -265,7 +281,7 @@ class Board:
 
     def learn(self, route: str, candidate: Candidate, seen: Observation, now: float) -> None:
         """Take in a successful call."""
-        backend = self._backend(candidate.backend)
+        speed = self._backend(candidate.backend, candidate.owner if candidate.kind == "local" else None).speed
         learnt = self._on_route(route, candidate.backend)
         output = seen.output_tokens
         if seen.input_tokens:
@@ -275,44 +291,45 @@ class Board:
             learnt.output = learnt.output.observe(float(output), now)
         ttft = seen.ttft_ms
         if ttft is not None:
-            backend.first = backend.first.observe(ttft)
-            self._learn_first(backend, seen, ttft, now)
+            speed.first = speed.first.observe(ttft)
+            self._learn_first(speed, seen, ttft, now)
         elif seen.predicted_ms:
-            backend.stretch = backend.stretch.observe(seen.total_ms / seen.predicted_ms)
+            speed.stretch = speed.stretch.observe(seen.total_ms / seen.predicted_ms)
         if ttft is None:
             # a whole answer does not show its first token: what streams taught, else as long as any other token
-            ttft = min(backend.ttft.value, seen.total_ms) if backend.ttft.value is not None else seen.total_ms / ((output or 0) + 1)
+            ttft = min(speed.ttft.value, seen.total_ms) if speed.ttft.value is not None else seen.total_ms / ((output or 0) + 1)
         tpot = max(seen.total_ms - ttft, 0.0) / output if output else 0.0
         if seen.place is not None and output:
             # as many as were there when it came and are there now that it goes, on average
-            backend.by_load = backend.by_load.observe((seen.place.load + self._queue(seen.place.engine).in_flight + 1) / 2.0, tpot, now)
-        backend.ttft, backend.tpot = backend.ttft.observe(ttft, now), backend.tpot.observe(tpot, now)
-        backend.usual_ttft, backend.usual_tpot = usual(backend.usual_ttft, backend.learnt, ttft), usual(backend.usual_tpot, backend.learnt, tpot)
-        backend.learnt += 1
-        backend.total = backend.total.observe(seen.total_ms, now)
+            speed.by_load = speed.by_load.observe((seen.place.load + self._queue(seen.place.engine).load + seen.place.own) / 2.0, tpot, now)
+        speed.ttft, speed.tpot = speed.ttft.observe(ttft, now), speed.tpot.observe(tpot, now)
+        speed.usual_ttft, speed.usual_tpot = usual(speed.usual_ttft, speed.learnt, ttft), usual(speed.usual_tpot, speed.learnt, tpot)
+        speed.learnt += 1
+        speed.total = speed.total.observe(seen.total_ms, now)
         if seen.predicted_ms:
-            backend.spread = backend.spread.observe(seen.total_ms / seen.predicted_ms, now)
+            speed.spread = speed.spread.observe(seen.total_ms / seen.predicted_ms, now)
         if candidate.kind == "local" and seen.saved_nanousd and seen.total_ms > 0:
+            self._saving[candidate.owner] = self._saving.get(candidate.owner, Mean()).observe(seen.saved_nanousd, now)
             worth = self._work_value.get(candidate.owner, Mean())
             self._work_value[candidate.owner] = worth.observe(seen.saved_nanousd * 1000.0 * max(seen.slots, 1) / seen.total_ms, now)
 
-    def _learn_first(self, backend: _Backend, seen: Observation, ttft_ms: float, now: float) -> None:
+    def _learn_first(self, speed: _Speed, seen: Observation, ttft_ms: float, now: float) -> None:
         """How the first token's time depends on what had to be read before it."""
-        line, tokens = backend.by_prompt, float(seen.input_tokens or 0) if seen.place is None else seen.place.tokens
+        line, tokens = speed.by_prompt, float(seen.input_tokens or 0) if seen.place is None else seen.place.tokens
         if line.weight and line.value(tokens) > 0.0:
-            backend.first_spread = backend.first_spread.observe(ttft_ms / line.value(tokens), now)
-        backend.by_prompt = line.observe(tokens, ttft_ms, now)
+            speed.first_spread = speed.first_spread.observe(ttft_ms / line.value(tokens), now)
+        speed.by_prompt = line.observe(tokens, ttft_ms, now)
         if seen.place is not None:
-            self._queue(seen.place.engine).token_ms = backend.by_prompt.slope
+            self._queue(seen.place.engine).token_ms = speed.by_prompt.slope
 
     def preset(self, backend: str, ttft_ms: float | None, tpot_ms: float | None, total_ms: float | None, now: float) -> None:
         """Start from what an earlier process saw. Does nothing once this one has seen something itself."""
-        state = self._backend(backend)
-        if ttft_ms is not None and tpot_ms is not None and state.ttft.value is None:
-            state.ttft, state.tpot = state.ttft.observe(ttft_ms, now), state.tpot.observe(tpot_ms, now)
-            state.usual_ttft, state.usual_tpot = ttft_ms, tpot_ms
-        if total_ms is not None and state.total.value is None:
-            state.total = Mean(total_ms, _PRESET_ANSWERS, now)
+        speed = self._backend(backend).speed
+        if ttft_ms is not None and tpot_ms is not None and speed.ttft.value is None:
+            speed.ttft, speed.tpot = speed.ttft.observe(ttft_ms, now), speed.tpot.observe(tpot_ms, now)
+            speed.usual_ttft, speed.usual_tpot = ttft_ms, tpot_ms
+        if total_ms is not None and speed.total.value is None:
+            speed.total = Mean(total_ms, _PRESET_ANSWERS, now)
 
     def preset_route(self, route: str, backend: str, output_tokens: float | None, bytes_per_token: float | None, now: float) -> None:
         """As `preset`, for what is learnt per route."""
@@ -330,12 +347,14 @@ class Board:
         """Calls to upstreams under way."""
         return sum(state.in_flight for state in self._backends.values())
 
-    def _backend(self, name: str) -> _Backend:
+    def _backend(self, name: str, engine: str | None = None) -> _Backend:
         state = self._backends.get(name)
         if state is None:
             if len(self._backends) >= _MOST_NAMES:
                 self._forget()
             state = self._backends[name] = _Backend()
+        if engine is not None and state.engine != engine:
+            state.engine, state.speed = engine, self._speeds.setdefault(engine, state.speed)
         return state
 
     def _queue(self, engine: str) -> PromptQueue:

@@ -8,25 +8,34 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from router.types import Errand
+
 
 class Place(NamedTuple):
-    """Where a call stands at an engine: its number there, how many were in flight with it, how many prompt tokens were ahead of its end (its own too)."""
+    """Where a call stands at an engine: its number there, how many prompt tokens were in flight with it and how many ahead of its end, its own in both; and its
+    own."""
 
     engine: str
     number: int
-    load: int
+    load: float
     tokens: float
+    own: float
+    adapter: str = ""
 
 
 class PromptQueue:
     """One engine's. Not thread-safe: it belongs to the event loop."""
 
-    __slots__ = ("_at", "_calls", "_streamed", "_waiting", "_whole", "in_flight", "token_ms")
+    __slots__ = ("_adapters", "_at", "_calls", "_streamed", "_waiting", "_whole", "adapter_slots", "in_flight", "load", "token_ms")
 
     def __init__(self) -> None:
         self.in_flight = 0
+        self.load = 0.0
+        """Prompt tokens of the calls in flight."""
         self.token_ms = 0.0
         """Milliseconds per prompt token, as learnt; 0: not known, then prompts of whole answers do not count."""
+        self.adapter_slots = 0
+        self._adapters: dict[str, int] = {}
         self._calls = 0
         self._waiting: dict[int, float] = {}
         self._whole = 0.0
@@ -41,17 +50,26 @@ class PromptQueue:
         self._at = max(now, self._at)
         return self._streamed + self._whole
 
-    def enter(self, engine: str, tokens: float, now: float, *, stream: bool) -> Place:
+    def blocked(self, adapter: str) -> bool:
+        """Whether a call for this adapter would wait for others to leave their slots."""
+        return bool(self.adapter_slots) and bool(adapter) and adapter not in self._adapters and len(self._adapters) >= self.adapter_slots
+
+    def enter(self, errand: Errand, now: float) -> Place:
         """A call starts."""
+        tokens, adapter = errand.tokens, errand.adapter
+        if adapter:
+            self.adapter_slots = errand.adapter_slots
+            self._adapters[adapter] = self._adapters.get(adapter, 0) + 1
         behind = self.ahead(now) + tokens
         self.in_flight += 1
+        self.load += tokens
         self._calls += 1
-        if stream:
+        if errand.stream:
             self._waiting[self._calls] = tokens
             self._streamed += tokens
         else:
             self._whole += tokens
-        return Place(engine, self._calls, self.in_flight, behind)
+        return Place(errand.engine, self._calls, self.load, behind, tokens, adapter)
 
     def read(self, place: Place) -> None:
         """Its first token is there (or it is over). Safe to call twice."""
@@ -63,3 +81,10 @@ class PromptQueue:
         """A call is over. Once."""
         self.read(place)
         self.in_flight -= 1
+        if place.adapter:
+            rest = self._adapters[place.adapter] - 1
+            if rest:
+                self._adapters[place.adapter] = rest
+            else:
+                del self._adapters[place.adapter]
+        self.load = self.load - place.own if self.in_flight else 0.0

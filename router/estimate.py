@@ -63,8 +63,10 @@ class LogSpread:
     @property
     def sigma(self) -> float:
         """Standard deviation of the log ratio, never below `_LEAST_SIGMA` (nothing on a network is exact)."""
-        pooled = (self.weight * self.square + _PRIOR_WEIGHT * self.prior * self.prior) / (self.weight + _PRIOR_WEIGHT)
-        return max(sqrt(pooled), _LEAST_SIGMA)
+        known = self.prior * self.prior
+        # The predicted time is the mean, which lies sigma^2 / 2 above the middle of the logarithms: their square is sigma^2 + sigma^4 / 4.
+        pooled = (self.weight * self.square + _PRIOR_WEIGHT * known * (1.0 + 0.25 * known)) / (self.weight + _PRIOR_WEIGHT)
+        return max(sqrt(2.0 * (sqrt(1.0 + pooled) - 1.0)), _LEAST_SIGMA)
 
     def observe(self, ratio: float, now: float) -> LogSpread:
         """The spread after one more observed / predicted `ratio`; ratios that are not positive say nothing and are left out."""

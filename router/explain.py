@@ -1,23 +1,21 @@
 """What would have changed a decision: for each lever the value at which the choice flips. Not here: the decision itself (router.policy).
 
-Scores are linear in prices, so price levers are exact in closed form; a latency lever is the inverse of the log-normal; work in flight is a whole number
-and found by halving, on the policy's own scores. Every lever is moved alone, with everything else as it was. Within the policy's tie band around a flip
-a coin decides.
+Scores are linear in prices, so price levers are exact in closed form; latency and work in flight are found by halving, on the policy's own scores. Every
+lever is moved alone, with everything else as it was. Within the policy's tie band around a flip a coin decides.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from math import exp
-from statistics import NormalDist
 from typing import NamedTuple
 
 from router import latency
-from router.policy import Row, expected_output, miss_price, prior_output, rank, tied, weigh
+from router.policy import Row, expected_output, miss_worth, prior_output, rank, tied, weigh
 from router.types import Decision, Live, Snapshot
 
 Flip = dict[str, object]
-_NORMAL = NormalDist()
+_FAR = 20.0  # powers of two
+_HALVINGS = 60
 
 
 def flips(decision: Decision, snapshot: Snapshot) -> list[Flip]:
@@ -61,8 +59,9 @@ def _gates(decision: Decision, rows: list[Row], chosen: int | None) -> list[Flip
 
 class _Priced(NamedTuple):
     price: float
-    p_miss: float
+    lost: float
     score: float
+    crowd: float
 
 
 class _Levers:
@@ -72,8 +71,8 @@ class _Levers:
         self.features, self.snapshot, self.states, self.rows, self.chosen = decision.features, snapshot, states, rows, chosen
         self.names = [candidate.backend for candidate in snapshot.candidates]
         self.feasible = [i for i, scored in enumerate(decision.scored) if scored.feasible]
-        self.known = {i: _Priced(r.price, r.p_miss, r.score) for i in self.feasible if (r := rows[i]).price is not None and r.score is not None}
-        self.worth = miss_price(snapshot, [row.price for row in rows])
+        self.known = {i: _Priced(r.price, r.lost, r.score, r.crowd) for i in self.feasible if (r := rows[i]).price is not None and r.score is not None}
+        self.worth, self.share = miss_worth(self.features, snapshot, states, prior_output(states))
         self.reference = next((i for i, c in enumerate(snapshot.candidates) if c.kind == "hosted" and rows[i].price is not None), None)
 
     def price(self, i: int) -> list[Flip]:
@@ -99,23 +98,24 @@ class _Levers:
         if self.reference is None or self.reference > i:
             # Its price, once known, would also set what a miss is worth.
             return []
-        to = self.known[self.chosen].score - self.rows[i].p_miss * self.worth
+        to = self.known[self.chosen].score - self.rows[i].lost * self.worth
         return [_flip("price", self.names[i], None, to, self.names[i])] if to > 0.0 else []
 
     def _line(self, moved: int, j: int) -> tuple[float, float]:
-        price, p_miss, _ = self.known[j]
-        risk = p_miss * self.worth
+        price, lost, _, _ = self.known[j]
+        risk = lost * self.worth
         base, slope = (0.0, price) if j == moved else (price, 0.0)
         return (base, slope + risk) if self.reference == moved else (base + risk, slope)
 
     def miss_factor(self) -> list[Flip]:
         """The nearest factors, below and above, at which lateness is priced low or high enough for another choice."""
-        won, factor = self.known[self.chosen], self.snapshot.miss_price_factor
+        factor = self.snapshot.miss_price_factor
         if self.worth <= 0.0:
             return []
-        unit = self.worth / factor
-        rivals = [(rival, j) for j, rival in self.known.items() if rival.p_miss != won.p_miss]
-        crossings = [((rival.price - won.price) / (unit * (won.p_miss - rival.p_miss)), j) for rival, j in rivals]
+        lines = {j: (each.price - each.crowd, (each.lost * self.worth + each.crowd) / factor) for j, each in self.known.items()}
+        base, slope = lines[self.chosen]
+        rivals = [(other, rise, j) for j, (other, rise) in lines.items() if rise != slope]
+        crossings = [((other - base) / (slope - rise), j) for other, rise, j in rivals]
         below = max((crossing for crossing in crossings if 0.0 < crossing[0] < factor), default=None)
         above = min((crossing for crossing in crossings if crossing[0] > factor), default=None)
         return [_flip("miss_price_factor", None, factor, to[0], self.names[to[1]]) for to in (below, above) if to is not None]
@@ -127,28 +127,36 @@ class _Levers:
         if i not in self.known or total is None or not others or self.worth <= 0.0:
             return []
         score, rival = min(others)
-        priced, rises = self.known[i], i == self.chosen
-        p_flip = (score - priced.price) / self.worth
-        if not 0.0 < p_flip < 1.0 or (p_flip <= priced.p_miss if rises else p_flip >= priced.p_miss):
-            return []
-        stretch = self._stretch(i, p_flip)
+        rises = i == self.chosen
+        stretch = self._stretch(i, score, rises=rises)
         return [] if stretch is None else [_flip("latency_ms", self.names[i], total, total * stretch, self.names[rival if rises else i])]
 
-    def _stretch(self, i: int, p_flip: float) -> float | None:
-        """By how much both predicted latencies must be multiplied so that the chance of a miss becomes `p_flip`."""
+    def _stretch(self, i: int, score: float, *, rises: bool) -> float | None:
+        """By how much both predicted latencies must be multiplied so that its own score becomes `score`."""
         live = self.states[i]
         output = expected_output(self.features, live, prior_output(self.states))
-        prediction = latency.predict(self.snapshot.candidates[i], live, output, self.features.prompt_bytes / live.bytes_per_token)
-        if prediction is None or prediction.sigma <= 0.0:
+        candidate = self.snapshot.candidates[i]
+        tokens = (self.features.prompt_bytes + candidate.program_bytes) / live.bytes_per_token
+        prediction = latency.predict(candidate, live, output, tokens)
+        if prediction is None:
             return None
-        ttft_limit, total_limit = latency.limits(self.features, self.snapshot.slo)
-        p_late = latency.unweighed(p_flip, self.snapshot.slo.target, live.evidence)
-        if not 0.0 < p_late < 1.0:
+        aims, work = latency.limits(self.features, self.snapshot.slo), latency.Work(self.share, *latency.crowd(candidate, live, tokens, output))
+        others = live.usual_saving * self.snapshot.miss_price_factor
+        bare = self.known[i].price - self.known[i].crowd
+
+        def above(power: float) -> bool:
+            by = 2.0**power
+            scaled = prediction._replace(ttft_ms=prediction.ttft_ms * by, total_ms=prediction.total_ms * by)
+            risk = latency.risk(scaled, aims, self.snapshot.slo.target, live, work)
+            return bare + risk.harm * others + risk.lost * self.worth > score
+
+        now, far = 0.0, _FAR if rises else -_FAR
+        if above(now) == above(far):
             return None
-        far = _NORMAL.inv_cdf(1.0 - p_late)
-        first = (prediction.ttft_ms, prediction.ttft_sigma or prediction.sigma, ttft_limit)
-        pairs = (first, (prediction.total_ms, prediction.sigma, total_limit))
-        return min((limit / mean * exp(0.5 * s * s - s * far) for mean, s, limit in pairs if limit is not None and mean > 0.0), default=None)
+        for _ in range(_HALVINGS):
+            middle = (now + far) / 2.0
+            now, far = (middle, far) if above(middle) == above(now) else (now, middle)
+        return float(2.0**far)
 
     def in_flight(self, i: int) -> list[Flip]:
         """The number of requests in flight on one engine from which on it loses, or down to which it wins."""

@@ -17,6 +17,8 @@ _SQRT2 = sqrt(2.0)
 _LEAST = 0.1
 # As many answers the assumption weighs that a backend is just good enough: what few or old ones said must not keep it from ever being asked again.
 PRIOR_ANSWERS = 8.0
+# One more request slows those in flight, and those who come while these are still there for that: chosen in the simulator (docs/decisions/0027).
+_CROWD = 1.5
 
 
 class Prediction(NamedTuple):
@@ -49,14 +51,38 @@ def predict(candidate: Candidate, live: Live, output_tokens: float, prompt_token
     first, each = live.ttft_ms, live.tpot_ms
     if live.prompt_ms:
         first = max(first + live.prompt_ms * (prompt_tokens + live.ahead_tokens - live.usual_prompt), _LEAST * first)
+    first += live.blocked_ms
     if candidate.kind != "local":
         return Prediction(first, first + output_tokens * each, live.log_sigma, live.ttft_sigma)
     if live.load_ms:
+        held = live.load_tokens + prompt_tokens
         load = live.in_flight + live.others_in_flight + 1
-        each = max(each + live.load_ms * ((min(load, live.slots) if live.slots else load) - live.usual_load), _LEAST * each)
+        if live.slots and load > live.slots:
+            held *= live.slots / load  # the others wait outside
+        each = max(each + live.load_ms * (held - live.usual_load), _LEAST * each)
     service = first + output_tokens * each
     wait = service * (slowdown(live) - 1.0)
     return Prediction(first + wait, service + wait, live.log_sigma, live.ttft_sigma)
+
+
+class Work(NamedTuple):
+    """What a request is beside the others: `output_share` of its price is for its answer; it slows `crowd` others by `slower_ms` each."""
+
+    output_share: float = 0.0
+    crowd: float = 0.0
+    slower_ms: float = 0.0
+
+
+class Risk(NamedTuple):
+    """What may go wrong with one request: `p_miss` the chance to miss an aim; `lost` the share of its usual worth that is expected to be lost by that;
+    `harm` the same, lost by others at its engine because it is there."""
+
+    p_miss: float
+    lost: float
+    harm: float = 0.0
+
+
+_NO_RISK = Risk(0.0, 0.0)
 
 
 def p_late(mean_ms: float, sigma: float, limit_ms: float) -> float:
@@ -77,27 +103,49 @@ def limits(features: Features, slo: Slo) -> tuple[float | None, float | None]:
     return (slo.ttft_ms if features.stream else None, total)
 
 
-def p_miss(prediction: Prediction | None, ttft_limit: float | None, total_limit: float | None, target: float, evidence: float | None = None) -> float:
-    """The chance to miss either aim. 0 without aims; 1 - target for a backend never observed: it is taken to be just good enough, so it gets its first call.
+def risk(prediction: Prediction | None, aims: tuple[float | None, float | None], target: float, live: Live, work: Work) -> Risk:
+    """The risk of missing either of the `aims` (router.latency.limits).
 
-    A late first token and a late end go together, so the larger of the two is taken, not their sum. `evidence` weighs it against that assumption.
+    None without aims; 1 - target for a backend never observed: it is taken to be just good enough, so it gets its first call. A late first token and a late
+    end go together, so the larger of the two is taken, not their sum. What was observed is held against that assumption by what it rests on.
+
+    A late end is the fate of long answers, which are worth more than usual ones: `lost` counts them with what they cost.
     """
+    ttft_limit, total_limit = aims
     if ttft_limit is None and total_limit is None:
-        return 0.0
+        return _NO_RISK
     if prediction is None:
-        return 1.0 - target
+        return Risk(1.0 - target, 1.0 - target)
     first = 0.0 if ttft_limit is None else p_late(prediction.ttft_ms, prediction.ttft_sigma or prediction.sigma, ttft_limit)
-    whole = 0.0 if total_limit is None else p_late(prediction.total_ms, prediction.sigma, total_limit)
-    return weighed(max(first, whole), target, evidence)
+    late = dear = harm = 0.0
+    if total_limit is not None:
+        late, dear = _late(prediction.total_ms, prediction.sigma, total_limit, work.output_share)
+        if work.crowd:
+            harm = work.crowd * max(_late(prediction.total_ms + work.slower_ms, prediction.sigma, total_limit, work.output_share)[1] - dear, 0.0)
+    evidence = live.evidence
+    return Risk(weighed(max(first, late), target, evidence), weighed(max(first, dear), target, evidence), harm)
+
+
+def crowd(candidate: Candidate, live: Live, prompt_tokens: float, output_tokens: float) -> tuple[float, float]:
+    """How many others one more request slows at its engine, and each by how many milliseconds: by reading its prompt, and with every token of theirs while it
+    is there, which is about as long as they are. No more than the slots: the others wait, and the batch grows no more (router.shadow)."""
+    load = live.in_flight + live.others_in_flight
+    if candidate.kind != "local" or not load:
+        return 0.0, 0.0
+    return _CROWD * (min(load, live.slots) if live.slots else load), output_tokens * live.load_ms * (
+        prompt_tokens + output_tokens
+    ) + prompt_tokens * live.prompt_ms
+
+
+def _late(mean_ms: float, sigma: float, limit_ms: float, output_share: float) -> tuple[float, float]:
+    """The chance to end late, and the share of the usual worth in those that do: of a log-normal, those beyond z hold what a normal has beyond z - sigma."""
+    late = p_late(mean_ms, sigma, limit_ms)
+    if not 0.0 < late < 1.0 or not output_share:
+        return late, late
+    z = (log(limit_ms / mean_ms) + 0.5 * sigma * sigma) / sigma
+    return late, late + output_share * (0.5 * erfc((z - sigma) / _SQRT2) - late)
 
 
 def weighed(p: float, target: float, evidence: float | None) -> float:
     """A predicted chance to miss, held against the assumption of `p_miss` by what it rests on."""
     return p if evidence is None else (evidence * p + PRIOR_ANSWERS * (1.0 - target)) / (evidence + PRIOR_ANSWERS)
-
-
-def unweighed(p: float, target: float, evidence: float | None) -> float:
-    """What `weighed` makes `p` of; outside 0..1 where nothing does."""
-    if evidence is None:
-        return p
-    return (p * (evidence + PRIOR_ANSWERS) - PRIOR_ANSWERS * (1.0 - target)) / evidence if evidence else 2.0

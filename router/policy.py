@@ -14,7 +14,7 @@ from router.gates import drops
 from router.split import mix
 from router.types import Candidate, CostState, Decision, Features, Live, Scored, Snapshot, Stage, Why
 
-POLICY_VERSION = "bid-price/2"
+POLICY_VERSION = "bid-price/3"
 # Expected answer length before anything of the route was learnt. Of the order of published chat traces; one observation replaces it.
 PRIOR_OUTPUT_TOKENS = 200.0
 # Scores closer than this, relative to the larger, are one price: a coin decides and both sides keep being observed.
@@ -32,13 +32,19 @@ _WHY_DROPPED: Mapping[str, Why] = {
 
 
 class Row(NamedTuple):
-    """What one candidate would cost, feasible or not. Nano-dollars; `price` None: unknown. `score` None: unknown price. `opportunity` is part of the score."""
+    """What one candidate would cost, feasible or not. Nano-dollars; `price` None: unknown. `score` None: unknown price. `opportunity` is part of the score.
+
+    `lost` is the share of the request's worth that its misses are expected to cost (router.latency.risk), `crowd` the part of `price` that is for what it would
+    do to others.
+    """
 
     price: float | None
     opportunity: float
     latency_ms: float | None
     p_miss: float
     score: float | None
+    lost: float = 0.0
+    crowd: float = 0.0
 
 
 def decide(features: Features, snapshot: Snapshot, live: Mapping[str, Live], now: float, seed: int, decision_id: str) -> Decision:
@@ -68,37 +74,40 @@ def decide(features: Features, snapshot: Snapshot, live: Mapping[str, Live], now
 
 def weigh(features: Features, snapshot: Snapshot, states: list[Live]) -> list[Row]:
     """One row per candidate, in the snapshot's order; `states` in the same order."""
-    ttft_limit, total_limit = latency.limits(features, snapshot.slo)
+    aims = latency.limits(features, snapshot.slo)
     prior = prior_output(states)
-    prices: list[float | None] = []
-    known: list[tuple[float, float | None, float]] = []
+    worth, output_share = miss_worth(features, snapshot, states, prior)
+    rows = []
     for candidate, live in zip(snapshot.candidates, states, strict=True):
         output = expected_output(features, live, prior)
         tokens = (features.prompt_bytes + candidate.program_bytes) / live.bytes_per_token
         prediction = latency.predict(candidate, live, output, tokens)
-        p_miss = latency.p_miss(prediction, ttft_limit, total_limit, snapshot.slo.target, live.evidence)
-        opportunity = 0.0
+        crowd, slower_ms = latency.crowd(candidate, live, tokens, output)
+        risk = latency.risk(prediction, aims, snapshot.slo.target, live, latency.Work(output_share, crowd, slower_ms))
+        opportunity = others = 0.0
+        price: float | None = None
         if candidate.kind == "local":
-            opportunity = shadow.opportunity(live, output * features.n)
-            prices.append(opportunity)
-        elif candidate.price is None:
-            prices.append(None)
-        else:
-            prices.append(money.expected(tokens, live.cached_share, output * features.n, candidate.price))
-        known.append((opportunity, None if prediction is None else prediction.total_ms, p_miss))
-    worth = miss_price(snapshot, prices)
-    return [
-        Row(price, opportunity, total_ms, p_miss, None if price is None else price + p_miss * worth)
-        for price, (opportunity, total_ms, p_miss) in zip(prices, known, strict=True)
-    ]
+            others = risk.harm * live.usual_saving * snapshot.miss_price_factor
+            price = opportunity = shadow.opportunity(live, output * features.n) + others
+        elif candidate.price is not None:
+            price = money.expected(tokens, live.cached_share, output * features.n, candidate.price)
+        total_ms = None if prediction is None else prediction.total_ms
+        rows.append(Row(price, opportunity, total_ms, risk.p_miss, None if price is None else price + risk.lost * worth, risk.lost, others))
+    return rows
 
 
-def miss_price(snapshot: Snapshot, prices: list[float | None]) -> float:
-    """What a miss is worth, nano-dollars: the route's factor times the request's price on the first hosted candidate, or the dearest price that is known."""
-    for candidate, price in zip(snapshot.candidates, prices, strict=True):
-        if candidate.kind == "hosted" and price is not None:
-            return snapshot.miss_price_factor * price
-    return snapshot.miss_price_factor * max((price for price in prices if price is not None), default=0.0)
+def miss_worth(features: Features, snapshot: Snapshot, states: list[Live], prior: float) -> tuple[float, float]:
+    """What a miss of this request is worth, nano-dollars, and which share of that is for its answer: the route's factor times the request's price on the first
+    hosted candidate whose price is known. Where there is none, the most work that any engine would lose by it."""
+    for candidate, live in zip(snapshot.candidates, states, strict=True):
+        if candidate.kind == "hosted" and candidate.price is not None:
+            tokens = (features.prompt_bytes + candidate.program_bytes) / live.bytes_per_token
+            output = expected_output(features, live, prior) * features.n
+            whole = money.expected(tokens, live.cached_share, output, candidate.price)
+            read = money.expected(tokens, live.cached_share, 0.0, candidate.price)
+            return snapshot.miss_price_factor * whole, 1.0 - read / whole if whole else 0.0
+    dearest = max((shadow.opportunity(live, expected_output(features, live, prior) * features.n) for live in states), default=0.0)
+    return snapshot.miss_price_factor * dearest, 1.0
 
 
 def expected_output(features: Features, live: Live, prior: float) -> float:

@@ -152,9 +152,10 @@ class Live:
     provider's rate limit still lets through (None: not known), `probe_due` whether a circuit that is not closed may be tried by a request that has nobody else.
 
     What the means leave out: `ahead_tokens` prompt tokens sent to this engine that have no first token yet; `prompt_ms` by how much each prompt token, ahead or
-    of the request itself, delays the first token around its mean, which was seen at `usual_prompt` such tokens; `load_ms` by how much each request in flight
-    slows every other token, around `usual_load`; `ttft_sigma` the spread of the logarithm of the first token's time (0: that of the total); `evidence`
-    how many answers all this rests on, faded with time (None: enough).
+    of the request itself, delays the first token around its mean, which was seen at `usual_prompt` such tokens; `load_ms` by how much each of the `load_tokens`
+    prompt tokens in flight at this engine slows every other token, around `usual_load` of them; `ttft_sigma` the spread of the logarithm of the first token's
+    time (0: that of the total); `evidence` how many answers all this rests on, faded with time (None: enough); `usual_saving` the hosted nano-dollars that an
+    answer of this engine saves on average; `blocked_ms` how long a request is expected to wait because others have all adapter slots of the engine.
     """
 
     backend: str
@@ -181,14 +182,20 @@ class Live:
     usual_load: float = 0.0
     ttft_sigma: float = 0.0
     evidence: float | None = None
+    usual_saving: float = 0.0
+    load_tokens: float = 0.0
+    blocked_ms: float = 0.0
 
 
 class Errand(NamedTuple):
-    """What a call brings to an engine: the engine's name, prompt tokens, and whether its first token will be seen."""
+    """What a call brings to an engine: the engine's name, prompt tokens, whether its first token will be seen; which adapter it is for (empty: the base), and
+    how many different ones the engine serves at once (0: not known, or all)."""
 
     engine: str
     tokens: float
     stream: bool
+    adapter: str = ""
+    adapter_slots: int = 0
 
 
 @quick

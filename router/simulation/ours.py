@@ -91,7 +91,9 @@ class Ours:
         """A call starts."""
         candidates = self.snapshot(ask.adapter, now).candidates
         candidate = candidates[0] if backend == HOSTED else candidates[1]
-        errand = Errand("local", float(ask.input), stream=True) if backend == LOCAL else None
+        errand = None
+        if backend == LOCAL:
+            errand = Errand("local", float(ask.input), True, candidate.backend, self.setting.engine.lora_slots * self.setting.replicas)
         replica = _name(self._places[number]) if backend == LOCAL else None
         self._tickets[number] = self._memory.begin(candidate.backend, replica, now, ask.input, errand), replica, candidate
 
@@ -112,7 +114,7 @@ class Ours:
         slow = ok and is_slow(self.setting.slo, told.ttft_s * 1000.0, memory.usual_ms(candidate.backend, 0.0), whole=False)
         if replica is not None and told.status in _CONNECTION_STATUSES:
             memory.suspect(replica, told.now)
-        if told.status not in _NO_FAULT:
+        if told.status not in _NO_FAULT and not (replica is not None and told.status == 503):
             memory.result(candidate.backend, ok, told.now, slow=slow, probe=ticket.probe)
         if ok:
             self._learn(told, candidate, ticket.place)

@@ -242,11 +242,11 @@ def test_what_delays_a_first_token_is_learnt() -> None:
     board = Board()
     for n in range(1, 30):
         board.learn("r", HOSTED, seen(input_tokens=100 * n, ttft_ms=40.0 + 3.0 * n, total_ms=240.0 + 3.0 * n), 1.0)
-        place = Place("local", n, n, 1000.0 * n)
+        place = Place("local", n, 100.0 * n, 1000.0 * n, 0.0)
         board.learn("r", LOCAL, seen(ttft_ms=50.0 + 20.0 * n, total_ms=50.0 + 20.0 * n + 10 * (5.0 + 0.5 * n), place=place), 1.0)
     hosted, local = (board.live("r", candidate, True, 64, 1.0) for candidate in (HOSTED, LOCAL))
     assert hosted.prompt_ms == pytest.approx(0.03)
     assert local.prompt_ms == pytest.approx(0.02)
-    assert local.load_ms == pytest.approx(1.0)  # of the load that came, half is still there when it goes
+    assert local.load_ms == pytest.approx(0.01)  # of the load that came, half is still there when it goes
     assert (hosted.load_ms, hosted.evidence) == (0.0, 29.0)
     assert local.ttft_sigma < hosted.log_sigma

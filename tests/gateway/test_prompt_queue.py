@@ -7,14 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.prompt_queue import PromptQueue
+from router.types import Errand
 
 
 def test_a_stream_is_counted_until_its_first_token() -> None:
     """And not twice when it is over."""
     queue = PromptQueue()
-    first = queue.enter("e", 1000.0, 1.0, stream=True)
-    second = queue.enter("e", 500.0, 2.0, stream=True)
-    assert (first.load, first.tokens, second.load, second.tokens) == (1, 1000.0, 2, 1500.0)
+    first = queue.enter(Errand("e", 1000.0, True), 1.0)
+    second = queue.enter(Errand("e", 500.0, True), 2.0)
+    assert (first.load, first.tokens, second.load, second.tokens) == (1000.0, 1000.0, 1500.0, 1500.0)
     assert queue.ahead(50.0) == 1500.0
     queue.read(first)
     queue.read(first)
@@ -27,13 +28,13 @@ def test_a_stream_is_counted_until_its_first_token() -> None:
 def test_a_whole_answer_drains() -> None:
     """At the rate the engine reads; at once while that is not known."""
     queue = PromptQueue()
-    queue.enter("e", 1000.0, 1.0, stream=False)
+    queue.enter(Errand("e", 1000.0, False), 1.0)
     assert queue.ahead(1.0) == 0.0
     queue.token_ms = 0.5
-    queue.enter("e", 1000.0, 2.0, stream=False)
+    queue.enter(Errand("e", 1000.0, False), 2.0)
     assert queue.ahead(2.1) == pytest.approx(800.0)
     assert queue.ahead(2.0) == pytest.approx(800.0)
-    assert queue.enter("e", 10.0, 2.2, stream=True).tokens == pytest.approx(610.0)
+    assert queue.enter(Errand("e", 10.0, True), 2.2).tokens == pytest.approx(610.0)
     assert queue.ahead(9.0) == pytest.approx(10.0)
 
 
@@ -44,7 +45,7 @@ def test_nothing_is_left_when_all_are_gone(steps: list[tuple[int, float]]) -> No
     inside = []
     for now, (what, tokens) in enumerate(steps):
         if what < 2 or not inside:
-            inside.append(queue.enter("e", tokens, float(now), stream=bool(what)))
+            inside.append(queue.enter(Errand("e", tokens, bool(what)), float(now)))
         elif what == 2:
             queue.read(inside[int(tokens) % len(inside)])
         else:
@@ -55,3 +56,18 @@ def test_nothing_is_left_when_all_are_gone(steps: list[tuple[int, float]]) -> No
         queue.leave(place)
     queue.token_ms = 1.0
     assert (queue.in_flight, queue.ahead(1e9)) == (0, 0.0)
+
+
+def test_adapters_have_slots() -> None:
+    """A call is blocked while others have all of them; not one whose adapter is there, nor the base."""
+    queue = PromptQueue()
+    first = queue.enter(Errand("e", 1.0, True, "a", 2), 1.0)
+    assert not queue.blocked("c")
+    places = [first, queue.enter(Errand("e", 1.0, True, "b", 2), 1.0), queue.enter(Errand("e", 1.0, True, "a", 2), 1.0)]
+    assert queue.blocked("c")
+    assert not queue.blocked("a")
+    assert not queue.blocked("")
+    queue.leave(places[0])
+    assert queue.blocked("c")  # the other call of that adapter is still there
+    queue.leave(places[2])
+    assert not queue.blocked("c")

@@ -100,10 +100,11 @@ def test_a_winner_would_lose_above_a_stated_latency() -> None:
     assert flip["then"] == MINI.backend
 
 
-def test_a_latency_without_spread_has_no_lever() -> None:
-    """Where the chance of a miss is a step, no latency makes it what the price difference pays for."""
+def test_a_latency_without_spread_flips_at_the_aim() -> None:
+    """Where the chance of a miss is a step, the choice flips where the step is."""
     step = replace(slow(TRIAGE.backend), log_sigma=0.0)
-    assert ("latency_ms", TRIAGE.backend) not in explained(*world(MINI, TRIAGE, local=step))[1]
+    found = explained(*world(MINI, TRIAGE, slo=Slo(None, 1500.0), local=step))[1]
+    assert found["latency_ms", TRIAGE.backend]["to"] == pytest.approx(1500.0)
 
 
 def test_lateness_could_be_priced_lower() -> None:

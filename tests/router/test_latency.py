@@ -9,12 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.latency import Prediction, limits, p_late, p_miss, predict, slowdown, unweighed, weighed
+from router.latency import Prediction, Risk, Work, crowd, limits, p_late, predict, risk, slowdown
 from router.types import Candidate, Features, Live, Slo
 
 ENGINE = Candidate("local/t@1", "local", "local", "local/t@1", adapter="t", version=1)
 HOSTED = Candidate("openai/m", "hosted", "openai", "m")
 LIVE = Live("local/t@1", ttft_ms=50.0, tpot_ms=10.0, slots=4, log_sigma=0.3)
+
+
+def p_miss(prediction: Prediction | None, first: float | None, whole: float | None, target: float, evidence: float | None = None) -> float:
+    return risk(prediction, (first, whole), target, replace(LIVE, evidence=evidence), Work()).p_miss
 
 
 def test_an_unhurried_request_takes_first_token_plus_the_rest() -> None:
@@ -102,18 +106,49 @@ def test_a_first_token_waits_for_the_prompts_before_it() -> None:
     assert near.ttft_ms == pytest.approx(5.0)
 
 
-def test_tokens_come_slower_the_more_are_in_flight() -> None:
-    """Up to the engine's slots; beyond them requests wait instead. A provider does not care."""
-    live = replace(LIVE, slots=8, load_ms=0.5, usual_load=2.0)
-    found = [predict(ENGINE, replace(live, in_flight=n), 100.0) for n in (0, 1, 5, 7, 15)]
+def test_tokens_come_slower_the_more_is_in_flight() -> None:
+    """By the prompts that are read for every token, up to the engine's slots; beyond them requests wait instead. A provider does not care."""
+    live = replace(LIVE, slots=8, load_ms=0.005, usual_load=200.0)
+    states = [replace(live, in_flight=n, load_tokens=100.0 * n) for n in (0, 1, 5, 7, 15)]
+    found = [predict(ENGINE, state, 100.0, 100.0) for state in states]
     each = [(p.total_ms - p.ttft_ms) / 100.0 for p in found if p is not None]
     assert each == pytest.approx([9.5, 10.0, 12.0, 13.0, 13.0])
     assert found[4] is not None
     assert found[4].ttft_ms == pytest.approx(50.0 + (50.0 + 1300.0))
-    assert predict(HOSTED, replace(live, in_flight=7), 100.0) == Prediction(50.0, 1050.0, 0.3)
-    least = predict(ENGINE, replace(live, load_ms=9.0, usual_load=90.0), 100.0)
+    assert predict(HOSTED, replace(live, load_tokens=700.0), 100.0) == Prediction(50.0, 1050.0, 0.3)
+    least = predict(ENGINE, replace(live, load_ms=9.0, usual_load=9000.0), 100.0)
     assert least is not None
     assert least.total_ms == pytest.approx(150.0)
+
+
+def test_adapters_wait_for_slots() -> None:
+    """Who has none waits as long as is said, before the first token."""
+    got = predict(ENGINE, replace(LIVE, blocked_ms=700.0), 100.0)
+    assert got is not None
+    assert (got.ttft_ms, got.total_ms) == (750.0, 1750.0)
+
+
+def test_late_answers_are_the_long_ones() -> None:
+    """What is lost by a late end is more than the chance of it, as far as the price is for the answer: against a sum over drawn lengths."""
+    random, sigma, mean, limit = Random(5), 0.9, 2000.0, 5000.0
+    drawn = [mean * random.lognormvariate(-sigma * sigma / 2, sigma) for _ in range(200_000)]
+    late = [length for length in drawn if length > limit]
+    found = risk(Prediction(10.0, mean, sigma), (None, limit), 0.95, LIVE, Work(output_share=0.6))
+    assert found.p_miss == pytest.approx(len(late) / len(drawn), abs=0.003)
+    assert found.lost == pytest.approx(0.4 * len(late) / len(drawn) + 0.6 * sum(late) / sum(drawn), abs=0.01)
+    assert risk(Prediction(10.0, mean, sigma), (None, limit), 0.95, LIVE, Work()) == Risk(found.p_miss, found.p_miss, 0.0)
+
+
+def test_one_more_harms_those_in_flight() -> None:
+    """As many as there are, up to the slots; by the time to read its prompt and what its tokens slow theirs. Nobody is harmed who is early in any case."""
+    live = replace(LIVE, in_flight=2, others_in_flight=1, load_ms=0.001, prompt_ms=0.1, slots=8)
+    many, slower = crowd(ENGINE, live, 200.0, 100.0)
+    assert (many, slower) == (pytest.approx(4.5), pytest.approx(100 * 0.001 * 300 + 20.0))
+    assert crowd(ENGINE, replace(live, in_flight=50), 200.0, 100.0)[0] == pytest.approx(12.0)
+    assert crowd(HOSTED, live, 200.0, 100.0) == crowd(ENGINE, LIVE, 200.0, 100.0) == (0.0, 0.0)
+    aims, work = (None, 1000.0), Work(0.5, many, slower)
+    assert risk(Prediction(10.0, 900.0, 0.3), aims, 0.95, live, work).harm > 0.1
+    assert risk(Prediction(10.0, 50.0, 0.3), aims, 0.95, live, work).harm < 1e-6
 
 
 def test_little_evidence_is_held_against_the_assumption() -> None:
@@ -122,9 +157,6 @@ def test_little_evidence_is_held_against_the_assumption() -> None:
     assert p_miss(bad, 400.0, None, 0.95, None) > 0.99
     assert p_miss(bad, 400.0, None, 0.95, 8.0) == pytest.approx(0.525, abs=0.01)
     assert p_miss(bad, 400.0, None, 0.95, 0.0) == pytest.approx(0.05)
-    for evidence in (None, 3.0, 50.0):
-        assert unweighed(weighed(0.3, 0.95, evidence), 0.95, evidence) == pytest.approx(0.3)
-    assert not 0.0 < unweighed(0.3, 0.95, 0.0) < 1.0
 
 
 def test_the_first_token_has_a_spread_of_its_own() -> None:
