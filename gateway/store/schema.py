@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, Engine, inspect, text
 from sqlalchemy.exc import DatabaseError
 
-from gateway.store import drift_tables, engine_tables, ft_tables, gpu_tables, ladder, rollup_tables, tables
+from gateway.store import drift_tables, engine_tables, ft_tables, gpu_tables, ladder, quality_tables, rollup_tables, tables
 from router.errors import ConfigError, Problem
 from serving import tables as serving_tables
 from serving.database import connect, reading, writing
@@ -24,9 +24,9 @@ from serving.database import connect, reading, writing
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0013"
+HEAD = "0009"
 # Every room's tables. Importing them is what puts them into the metadata that migrations are made from.
-TABLES = (serving_tables, tables, rollup_tables, engine_tables, gpu_tables, drift_tables, ladder, ft_tables)
+TABLES = (serving_tables, tables, rollup_tables, engine_tables, gpu_tables, drift_tables, ladder, ft_tables, quality_tables)
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _LOCK_ID = 0x62726B76  # any number, as long as every version of this program uses the same
 
