@@ -32,8 +32,9 @@ _FAR = 1e18  # seconds beyond any clock
 def report(conn: Connection, group_by: Sequence[str], period: Period) -> dict[str, Any]:
     """The cost report as it goes out: a list object whose rows carry the group's keys, with the idle GPU cost and the unpriced requests on top.
 
-    By `tag` a request counts under each of its tags (`name=value`) and under null when it has none, so those rows do not sum to the total. `month` and
-    `day` are dates, the finer steps an instant. Raises RequestError for a group that does not exist.
+    By `tag` a request counts under each of its tags (`name=value`) and under null when it has none, so those rows do not sum to the total; of a name with
+    very many values some share `name=(other)` (tag_values.py). `month`, `week` and `day` are dates, the finer steps an instant.
+    Raises RequestError for a group that does not exist.
     """
     groups = checked(group_by)
     found = sums(conn, groups, period)
@@ -99,7 +100,7 @@ def _of_rows(conn: Connection, groups: Groups) -> Any:
     source: FromClause = exchanges
     columns: dict[str, ColumnElement[Any]] = dict(exchanges.c.items())
     if "tag" in groups.columns:
-        source, columns["tag"] = measures.tagged(conn.dialect.name)
+        source, _, columns["tag"] = measures.tagged(conn.dialect.name)
     query = select(*_keys(groups, columns, exchanges.c.minute), *measures.of_rows()).select_from(source)
     return _grouped(query.where(exchanges.c.time >= bindparam("first"), exchanges.c.time < bindparam("end")), groups)
 

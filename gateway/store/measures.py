@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, FromClause, Integer, String, Table, and_, case, cast, func, literal_column, null, or_, true
 
@@ -58,14 +58,23 @@ def whole(values: Sequence[Any], dialect: str) -> Amounts:
     return list(values) if dialect == "sqlite" else [None if value is None else int(value) for value in values]
 
 
-def tagged(dialect: str) -> tuple[FromClause, ColumnElement[Any]]:
-    """Exchanges with one row for each tag (one without a tag where there is none), and the tag as `name=value`."""
+class Tagged(NamedTuple):
+    """Exchanges with one row for each tag (one without a tag where there is none): the tag's name and value, null without one, and both as `name=value`."""
+
+    source: FromClause
+    name: ColumnElement[Any]
+    label: ColumnElement[Any]
+
+
+def tagged(dialect: str) -> Tagged:
+    """Exchanges by tag."""
     if dialect == "sqlite":
         tags: Any = func.json_each(exchanges.c.tags).table_valued("key", "value")
     else:
         tags = func.json_each_text(exchanges.c.tags).table_valued("key", "value").render_derived().lateral()
-    label = case((tags.c.key.is_(None), None), else_=cast(tags.c.key, String) + "=" + cast(tags.c.value, String))
-    return exchanges.outerjoin(tags, true()), label
+    name = cast(tags.c.key, String)
+    label = case((tags.c.key.is_(None), None), else_=name + "=" + cast(tags.c.value, String))
+    return Tagged(exchanges.outerjoin(tags, true()), name, label)
 
 
 def by_name(names: Sequence[str]) -> list[ColumnElement[Any]]:

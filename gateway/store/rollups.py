@@ -10,7 +10,7 @@ a lock that making takes alone, so that a mark is never removed by somebody who 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import cache
 from typing import Any
 
@@ -20,6 +20,7 @@ from sqlalchemy import (
     Connection,
     Delete,
     Engine,
+    FromClause,
     Insert,
     Integer,
     Select,
@@ -32,7 +33,7 @@ from sqlalchemy import (
     text,
 )
 
-from gateway.store import bulk, durations, histogram, measures
+from gateway.store import bulk, durations, histogram, measures, tag_values
 from gateway.store.coverage import DAY, HOUR, MINUTE, horizon
 from gateway.store.durations import Durations
 from gateway.store.period import Period
@@ -70,14 +71,17 @@ def touch(conn: Connection, minutes: Iterable[int]) -> None:
         bulk.insert_new(conn, rollup_dirty, sorted(marks))
 
 
-def refresh(engine: Engine, now: float, limit: int = PER_CALL) -> int:
-    """Make again what was marked and is over at `now`, newest first (at most `limit` hours and as many days): how many. A transaction each."""
+def refresh(engine: Engine, now: float, limit: int = PER_CALL, keep: Collection[str] = ()) -> int:
+    """Make again what was marked and is over at `now`, newest first (at most `limit` hours and as many days): how many. A transaction each.
+
+    Tags (`name=value`) in `keep` have sums of their own however many values their name has (tag_values.py).
+    """
     with reading(engine) as conn:
         settled = _settled(conn, now)
         hours = _marked(conn, HOUR, settled, limit)
         days = _marked(conn, DAY, settled - DAY + 1, limit)
         due = {hour for hour in hours if hour + HOUR <= settled or _minutes_due(conn, hour, settled)}
-    made = sum(_hour(engine, hour, settled) for hour in hours if hour in due)
+    made = sum(_hour(engine, hour, settled, keep) for hour in hours if hour in due)
     return made + sum(_day(engine, day) for day in days)
 
 
@@ -125,7 +129,7 @@ def _minutes_due(conn: Connection, hour: int, settled: int) -> list[int]:
     return list(conn.execute(select(d.start).where(d.step == MINUTE, d.start >= hour, d.start < min(hour + HOUR, settled))).scalars())
 
 
-def _hour(engine: Engine, hour: int, settled: int) -> int:
+def _hour(engine: Engine, hour: int, settled: int, keep: Collection[str]) -> int:
     with writing(engine) as conn:
         _lock(conn, "pg_advisory_xact_lock")
         kept = horizon(conn)
@@ -136,25 +140,25 @@ def _hour(engine: Engine, hour: int, settled: int) -> int:
             return 0
         if hour + HOUR > settled:
             for span in of_units(_minutes_due(conn, hour, settled), MINUTE):
-                _from_rows(conn, MINUTE, span)
+                _from_rows(conn, MINUTE, span, keep)
                 _unmark(conn, MINUTE, span)
             return 0
-        _whole_hour(conn, hour)
+        _whole_hour(conn, hour, keep)
         return 1
 
 
-def _whole_hour(conn: Connection, hour: int) -> None:
+def _whole_hour(conn: Connection, hour: int, keep: Collection[str]) -> None:
     span = (hour, hour + HOUR)
     rows = conn.execute(select(func.count()).select_from(exchanges).where(*_times(span))).scalar_one()
     if rows < THIN_ROWS:
         for table in _TABLES:
             _drop(conn, table, MINUTE, span)
-        _from_rows(conn, HOUR, span)
+        _from_rows(conn, HOUR, span, keep)
         bulk.insert_new(conn, rollup_thin, [(hour,)])
     else:
         was_thin = conn.execute(delete(rollup_thin).where(rollup_thin.c.start == hour)).rowcount > 0
         for part in [span] if was_thin else of_units(_minutes_due(conn, hour, hour + HOUR), MINUTE):
-            _from_rows(conn, MINUTE, part)
+            _from_rows(conn, MINUTE, part, keep)
         _from_units(conn, HOUR, hour, MINUTE)
     _unmark(conn, MINUTE, span)
     _unmark(conn, HOUR, span)
@@ -173,12 +177,16 @@ def _day(engine: Engine, day: int) -> int:
         return int(not frozen)
 
 
-def _from_rows(conn: Connection, step: int, span: Span) -> None:
+def _from_rows(conn: Connection, step: int, span: Span, keep: Collection[str]) -> None:
     """Make the units of `step` minutes in `span` from the rows."""
     period = _period(span)
+    times = {"p_step": step, "p_since": period.since, "p_until": period.until}
     for table in _GROUPS:
         _drop(conn, table, step, span)
-        conn.execute(_made_from_rows(table, conn.dialect.name), {"p_step": step, "p_since": period.since, "p_until": period.until})
+        conn.execute(_made_from_rows(table, conn.dialect.name), times)
+    if not tag_values.admit(conn, step, span, keep):
+        _drop(conn, rollup_tags, step, span)
+        conn.execute(_made_from_rows(rollup_tags, conn.dialect.name, True), times)
     counted = durations.of_rows(conn, period, ("minute", *_LATENCY_GROUP), lambda key: (key[0] // step * step, *key[1:]))
     _keep_latencies(conn, step, span, counted)
 
@@ -194,11 +202,14 @@ def _from_units(conn: Connection, step: int, start: int, finer: int) -> None:
 
 
 @cache
-def _made_from_rows(table: Table, dialect: str) -> Insert:
-    """Made once: building it takes longer than running it for an hour."""
+def _made_from_rows(table: Table, dialect: str, bounded: bool = False) -> Insert:
+    """Made once: building it takes longer than running it for an hour. `bounded`: tags by the values that have sums of their own."""
     e, step = exchanges.c, bindparam("p_step", type_=Integer)
-    source, tag = measures.tagged(dialect) if table is rollup_tags else (exchanges, None)
-    columns: dict[str, ColumnElement[Any]] = dict(e.items()) if tag is None else {**e, "tag": tag}
+    source: FromClause = exchanges
+    columns: dict[str, ColumnElement[Any]] = dict(e.items())
+    if table is rollup_tags:
+        tagged = measures.tagged(dialect)
+        source, columns["tag"] = tagged.source, tag_values.bounded(tagged) if bounded else tagged.label
     names = _GROUPS[table]
     query = select((e.minute // step * step).label("unit"), *(columns[name].label(name) for name in names), *measures.of_rows()).select_from(source)
     query = query.where(e.time >= bindparam("p_since"), e.time < bindparam("p_until"))
