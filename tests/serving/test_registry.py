@@ -213,6 +213,35 @@ def test_a_preview_writes_nothing(database: Engine) -> None:
     assert changes(database) == before
 
 
+@pytest.mark.parametrize(
+    ("verb", "number", "more", "says"),
+    [
+        ("load", 3, {}, ["a@3 is loaded on every replica of local without traffic"]),
+        ("canary", 2, {"percent": 5.0}, ["a@2 gets 5 % of the requests"]),
+        ("promote", 3, {}, ["a@3 is loaded on every replica", "a@3 becomes live in place of a@1, which stays loaded"]),
+        ("promote", 2, {}, ["a@2 becomes live in place of a@1"]),
+        ("rollback", 2, {}, ["a@2 becomes live again; a@1 stays loaded"]),
+        ("retire", 2, {}, ["a@2 gets no new requests, is unloaded after 3 s, and its files are removed"]),
+    ],
+)
+def test_a_dry_run_says_what_then_happens(database: Engine, verb: str, number: int, more: dict[str, float], says: list[str]) -> None:
+    """Every verb: the sentences of the dry run are those of the change itself, and the dry run wrote nothing."""
+    for digest in ("d1", "d2", "d3"):
+        add(database, digest)
+    for loaded in (1, 2):
+        ask(database, "load", loaded)
+        arrive(database, loaded)
+    ask(database, "promote", 1)
+    before = changes(database)
+    with writing(database) as conn:
+        dry = registry.preview(conn, Change(verb, "a", number, actor="me", **more), ROUTES["a"], 2.0)  # type: ignore[arg-type]
+    assert changes(database) == before
+    assert len(dry.steps) == len(says)
+    assert all(said.startswith(start) for said, start in zip(dry.steps, says, strict=True)), dry.steps
+    assert ask(database, verb, number, **more).steps == dry.steps
+    assert changes(database) > before
+
+
 def test_new_routes_get_their_stage(database: Engine) -> None:
     """A route that comes to the configuration later is opened or blocked when the controller next looks."""
     add(database)
