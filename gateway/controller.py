@@ -27,7 +27,7 @@ from gateway.engine_watch import Uptime, Work
 from gateway.files import sweep as files
 from gateway.metric_files import EVERY_S
 from gateway.reload import reread
-from gateway.store import gpu, retention, rollups
+from gateway.store import gpu, gpu_days, retention, rollups
 from gateway.store.ingest import Ingester
 from gateway.telemetry.traces import Traces
 from router.errors import ConfigError
@@ -184,7 +184,9 @@ class Controller:
         self._unsaved.clear()
 
     async def _roll_up(self) -> None:
-        await asyncio.to_thread(rollups.refresh, self._database, self._clock())
+        limited = {budget.tag for budget in self.config.budgets.tags}
+        await asyncio.to_thread(rollups.refresh, self._database, self._clock(), keep=limited)
+        await asyncio.to_thread(gpu_days.refresh, self._database, self._clock())
 
     async def _alert(self) -> None:
         await self._alerts.once(self.config)
