@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gateway.bench.command import bench
-from gateway.commands import costs, keys
+from gateway.commands import costs, jobs, keys
 from gateway.commands.budgets import budgets
 from gateway.commands.calibrate import calibrate
 from gateway.commands.frame import ConfigPath, Json, configuration, database, instant, show
@@ -42,6 +42,7 @@ app.add_typer(recipe_app, name="recipe")
 app.add_typer(adapters_app, name="adapters")
 app.add_typer(keys.app, name="keys")
 app.add_typer(costs.app, name="costs")
+app.add_typer(jobs.app, name="jobs")
 
 # typer carries its own click and exports only this leaf of its usage errors.
 _UsageError: Any = typer.BadParameter.__base__
@@ -239,14 +240,22 @@ def recipe_estimate(
     show(document, json, terminal_recipe.estimated)
 
 
-@app.command(epilog="Example: breakeven train recipe.yaml --resume")
+@app.command(epilog="Example: breakeven train recipe.yaml --resume, or breakeven train --job ftjob-…")
 def train(
-    recipe: Path, resume: Annotated[bool, typer.Option(help="Go on with an interrupted run.")] = False, config: ConfigPath = None, json: Json = False
+    recipe: Annotated[Path | None, typer.Argument(help="A recipe; or name a job.")] = None,
+    resume: Annotated[bool, typer.Option(help="Go on with an interrupted run.")] = False,
+    job: Annotated[str | None, typer.Option(help="A fine-tuning job instead of a recipe: begin it, or go on with it.")] = None,
+    config: ConfigPath = None,
+    json: Json = False,
 ) -> int:
-    """Train an adapter from a recipe; Ctrl-C leaves a checkpoint that --resume continues."""
+    """Train an adapter from a recipe, or a fine-tuning job; Ctrl-C leaves a checkpoint from which --resume, or the job itself, goes on."""
     from gateway import terminal
     from training import commands
 
+    if (recipe is None) == (job is None):
+        raise ConfigError("give either a recipe or --job ID")
+    if recipe is None:
+        return _job(str(job), config, json)
     with ExitStack() as stack:
 
         def opened() -> tuple[Config, Engine]:
@@ -256,6 +265,17 @@ def train(
         document = commands.run_training(recipe, resume, terminal.Progress(), opened)
     show(document, json, terminal.trained)
     return 130 if document["interrupted"] else 0
+
+
+def _job(job_id: str, config: Path | None, json: bool) -> int:
+    from gateway import terminal, terminal_jobs
+    from training import job
+
+    found = configuration(config)
+    with database(found) as engine:
+        document = job.run(found, engine, job_id, terminal.Progress(), time.time)
+    show(document, json, terminal_jobs.worked)
+    return 130 if document["interrupted"] else 1 if document["error"] else 0
 
 
 @app.command("eval", epilog="Example: breakeven eval support-triage --adapter support-triage@2")

@@ -25,6 +25,7 @@ from gateway.controller_metrics import ControllerMetrics, Sources
 from gateway.engine_specs import adapter_routes, launches, replica_specs
 from gateway.engine_watch import Uptime, Work
 from gateway.files import sweep as files
+from gateway.fine_tuning.runner import Trainer
 from gateway.metric_files import EVERY_S
 from gateway.reload import reread
 from gateway.store import gpu, gpu_days, retention, rollups
@@ -49,6 +50,7 @@ ROLLUPS_S = 2.0
 WORK_S = 0.25
 RETENTION_S = 3600.0
 BATCHES_S = 0.5
+FINE_TUNING_S = 0.5
 ALERTS_S = 2.0
 
 
@@ -87,6 +89,7 @@ class Controller:
         self._reconciler = Reconciler(self._database, data_dir, clock, log.info)
         self._alerts = Alerts(self._database, clock)
         self._batches = Batches(self._database, data_dir, clock)
+        self._trainer = Trainer(self._database, clock, environ)
         self.engines = Engines(lambda spec: Replica(spec, Hooks(self._report, log.info, probe, self._wanted)))
         self._traces = Traces()
         self._metrics = ControllerMetrics(self._database, data_dir, clock, Sources(self._ingester, self._traces))
@@ -118,6 +121,7 @@ class Controller:
         while_engines_run = (
             Loop("engines and adapters", self._reconcile, RECONCILE_S),
             Loop("batches", self._batches.once, BATCHES_S),
+            Loop("fine-tuning", self._train, FINE_TUNING_S),
             Loop("engine work", self._work.once, WORK_S),
             Loop("retention", self._forget, RETENTION_S),
         )
@@ -134,6 +138,7 @@ class Controller:
                     tasks.create_task(keep(loop, ended), name=loop.name)
                 await asyncio.gather(*(keep(loop, stop) for loop in while_engines_run))
                 await self._batches.close()
+                await self._trainer.close()
                 await self.engines.close()
                 ended.set()
             await self._ingest()
@@ -141,6 +146,7 @@ class Controller:
             await asyncio.to_thread(self._traces.close)
             await self._metrics.stop()
             await self._batches.close()
+            await self._trainer.close()
             await self.engines.close()
             self._ingester.close()
             self._database.dispose()
@@ -187,6 +193,9 @@ class Controller:
         limited = {budget.tag for budget in self.config.budgets.tags}
         await asyncio.to_thread(rollups.refresh, self._database, self._clock(), keep=limited)
         await asyncio.to_thread(gpu_days.refresh, self._database, self._clock())
+
+    async def _train(self) -> None:
+        await self._trainer.once(self.config)
 
     async def _alert(self) -> None:
         await self._alerts.once(self.config)

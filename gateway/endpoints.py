@@ -99,10 +99,14 @@ class Endpoints:
         await _send_json(request, 200, body)
 
     async def _model(self, request: Request) -> None:
+        name, fleet = request.scope["path"].removeprefix("/v1/models/"), self._gateway.fleet
         if request.scope["method"] == "DELETE":
-            await passthrough.serve(self._gateway, request)
+            if name in fleet.view.ft_names:
+                await self._kept.jobs.delete_model(request, name)
+            else:
+                await passthrough.serve(self._gateway, request)
             return
-        name, fleet, key = request.scope["path"].removeprefix("/v1/models/"), self._gateway.fleet, self._key(request)
+        key = self._key(request)
         auth.check_scope(key, name, is_route=name in fleet.view.routes)
         await _send_json(request, 200, openai_models.one(fleet.plan(fleet.view, name), int(self._gateway.started)))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gateway.auth import allowed
+from gateway.store.fine_tuning import MODEL_PREFIX
 from gateway.store.keys import Key
 from gateway.view import FleetView, RoutePlan
 from router.naming import EVERYTHING, backend_name
@@ -18,7 +19,7 @@ def listing(view: FleetView, key: Key | None, created: int) -> dict[str, Any]:
 
 def one(plan: RoutePlan, created: int) -> dict[str, Any]:
     """One model, by any name a request could use."""
-    owner = "breakeven" if plan.route is not None else plan.snapshot.candidates[0].owner
+    owner = "breakeven" if plan.route is not None or plan.name.startswith(MODEL_PREFIX) else plan.snapshot.candidates[0].owner
     return entry(plan.name, owner, created)
 
 

@@ -21,7 +21,6 @@ from router.errors import LimitError, RequestError
 from serving.database import writing
 
 WINDOW = "24h"
-_MOST_PAIRS, _MOST_KEY, _MOST_VALUE = 16, 64, 512
 _WISHES = ("x-breakeven-pin", "x-breakeven-slo-ms", "x-breakeven-tags", "x-breakeven-no-capture", "x-breakeven-priority")
 _MOST_WISH = 4096
 # A client that has so many waiting gets no answers sooner by making more.
@@ -80,7 +79,7 @@ class BatchEndpoints:
             expires_at=now + batches.WINDOW_S,
             output_seconds=rules.lifetime_s("batch", rules.expiry(body.get("output_expires_after"), "output_expires_after")) or 0,
             completion_window=_window(body.get("completion_window")),
-            metadata=_metadata(body.get("metadata")),
+            metadata=rules.labels(body.get("metadata")),
             headers=_wishes(request),
         )
         wishes.read([(name.encode(), value.encode("latin-1")) for name, value in headers(made).items()])  # too many tags would fail every line
@@ -154,20 +153,6 @@ def _window(value: object) -> str:
     if value != WINDOW:
         raise RequestError(f"Invalid value for 'completion_window': it must be '{WINDOW}'.", param="completion_window", code="invalid_value")
     return WINDOW
-
-
-def _metadata(value: object) -> dict[str, str] | None:
-    if value is None:
-        return None
-    if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
-        raise RequestError("Invalid type for 'metadata': expected an object of texts.", param="metadata", code="invalid_type")
-    if len(value) > _MOST_PAIRS or any(len(name) > _MOST_KEY or len(text) > _MOST_VALUE for name, text in value.items()):
-        raise RequestError(
-            f"Invalid 'metadata': at most {_MOST_PAIRS} pairs, with keys of up to {_MOST_KEY} and values of up to {_MOST_VALUE} characters.",
-            param="metadata",
-            code="invalid_value",
-        )
-    return value
 
 
 def _wishes(request: Request) -> dict[str, str]:

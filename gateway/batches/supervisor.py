@@ -84,7 +84,7 @@ class Batches:
     def _unfinished(self) -> list[Batch]:
         first = self._lock is None
         if first:
-            self._lock = _only_one(self._place.data_dir / "batches")
+            self._lock = only_one(self._place.data_dir / "batches", "the batches")
         with reading(self._place.database) as conn:
             found = batches.unfinished(conn)
         if first:
@@ -105,14 +105,15 @@ def choose(found: Sequence[Batch], running: Collection[str], most: int) -> list[
     return chosen
 
 
-def _only_one(directory: Path) -> int:
+def only_one(directory: Path, what: str) -> int:
+    """The lock that says who runs what is in a directory: its descriptor, to be closed at the end. StateError while another process has it."""
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         os.close(lock)
-        raise StateError(f"another process already runs the batches of {directory}; only one may") from error
+        raise StateError(f"another process already runs {what} of {directory}; only one may") from error
     return lock
 
 

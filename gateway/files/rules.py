@@ -24,6 +24,7 @@ _LINES = {"batch": "Batch", "fine-tune": "Fine-Tuning"}
 _SHORTEST_S, _LONGEST_S = 3600, 2_592_000
 _DEFAULT_S = {"batch": _LONGEST_S}
 _MOST_NAME = 255
+_MOST_PAIRS, _MOST_KEY, _MOST_VALUE = 16, 64, 512
 
 
 def check_purpose(purpose: object) -> str:
@@ -95,6 +96,21 @@ def expiry(after: object, name: str = "expires_after") -> int | None:
             code="invalid_value",
         )
     return seconds
+
+
+def labels(value: object) -> dict[str, str] | None:
+    """The `metadata` of a batch or a job. RequestError 400 for what it may not be."""
+    if value is None:
+        return None
+    if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
+        raise RequestError("Invalid type for 'metadata': expected an object of texts.", param="metadata", code="invalid_type")
+    if len(value) > _MOST_PAIRS or any(len(name) > _MOST_KEY or len(text) > _MOST_VALUE for name, text in value.items()):
+        raise RequestError(
+            f"Invalid 'metadata': at most {_MOST_PAIRS} pairs, with keys of up to {_MOST_KEY} and values of up to {_MOST_VALUE} characters.",
+            param="metadata",
+            code="invalid_value",
+        )
+    return value
 
 
 def missing(name: str) -> RequestError:
