@@ -19,6 +19,7 @@ from gateway.bench.command import bench
 from gateway.commands import costs, jobs, keys
 from gateway.commands.budgets import budgets
 from gateway.commands.calibrate import calibrate
+from gateway.commands.drift import drift
 from gateway.commands.frame import ConfigPath, Json, configuration, database, instant, show
 from gateway.commands.prices import prices
 from gateway.commands.reconcile import reconcile
@@ -375,6 +376,7 @@ _adapter_verb("promote", "Make a version live: one atomic switch after it is loa
 _adapter_verb("rollback", "Make the previous version live again.")
 _adapter_verb("retire", "Stop routing to a version, let its answers finish, unload it, delete its files.")
 app.command(epilog="Example: breakeven budgets --json")(budgets)
+app.command(epilog="Example: breakeven drift --route support-triage")(drift)
 app.command(epilog="Example: breakeven prices --model gpt-4o-mini")(prices)
 app.command(epilog="Example: breakeven reconcile usage.json --provider openai --tolerance 0.01")(reconcile)
 app.command(epilog="Example: breakeven reprice --since 2027-01-01 --until 2027-01-31 --model gpt-4o-mini --reason 'discount came late'")(reprice)

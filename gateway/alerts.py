@@ -94,7 +94,7 @@ class Alerts:
 
         await asyncio.to_thread(note)
         if error is not None:
-            log.warning("alert %s of the budget of %s %r: %s; tried %d times", alert.id, alert.scope, alert.name, error, alert.tries + 1)
+            log.warning("alert %s about %s %r: %s; tried %d times", alert.id, alert.scope, alert.name, error, alert.tries + 1)
 
 
 def missing(conn: Connection, config: Config, now: float, *, ahead: bool = False) -> list[Alert]:

@@ -22,6 +22,7 @@ from gateway.alerts import Alerts
 from gateway.batches.supervisor import Batches
 from gateway.config.models import Config
 from gateway.controller_metrics import ControllerMetrics, Sources
+from gateway.drift import monitor
 from gateway.engine_specs import adapter_routes, launches, replica_specs
 from gateway.engine_watch import Uptime, Work
 from gateway.files import sweep as files
@@ -52,6 +53,7 @@ RETENTION_S = 3600.0
 BATCHES_S = 0.5
 FINE_TUNING_S = 0.5
 ALERTS_S = 2.0
+DRIFT_S = 1.0
 
 
 async def run(config: Config, clock: Callable[[], float] = time.time, environ: Mapping[str, str] | None = None) -> None:  # noqa: TID251  the root of a process
@@ -90,6 +92,7 @@ class Controller:
         self._alerts = Alerts(self._database, clock)
         self._batches = Batches(self._database, data_dir, clock)
         self._trainer = Trainer(self._database, clock, environ)
+        self._drift = monitor.Monitor(self._database, clock)
         self.engines = Engines(lambda spec: Replica(spec, Hooks(self._report, log.info, probe, self._wanted)))
         self._traces = Traces()
         self._metrics = ControllerMetrics(self._database, data_dir, clock, Sources(self._ingester, self._traces))
@@ -131,6 +134,7 @@ class Controller:
             Loop("roll-ups", self._roll_up, ROLLUPS_S),
             Loop("metrics", self._metrics.once, EVERY_S),
             Loop("alerts", self._alert, ALERTS_S),
+            Loop("drift", self._watch_drift, DRIFT_S),
         )
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -200,9 +204,13 @@ class Controller:
     async def _alert(self) -> None:
         await self._alerts.once(self.config)
 
+    async def _watch_drift(self) -> None:
+        await self._drift.once(self.config)
+
     async def _forget(self) -> None:
         days = {name: route.capture.retain_days for name, route in self.config.routes.items()}
         await asyncio.to_thread(retention.sweep, self._database, self._clock(), days, self.config.ledger.retain_days)
+        await asyncio.to_thread(monitor.forget, self._database, self._clock())
         await asyncio.to_thread(files.sweep, self._database, self.config.server.data_dir, self._clock())
 
     async def _report(self, view: ReplicaView) -> None:

@@ -16,10 +16,12 @@ from sqlalchemy import Engine
 
 from gateway import price_package
 from gateway.bell import Bell
+from gateway.drift import gauges as drift_gauges
 from gateway.metric_files import CONTROLLER, MetricFiles, Said
 from gateway.metrics import Metrics
-from gateway.store import gpu_totals
+from gateway.store import drift, gpu_totals
 from gateway.store.backlog import Backlog, backlog, offsets
+from gateway.store.drift import State
 from gateway.store.gpu_totals import Total
 from gateway.store.ingest import Ingester
 from gateway.telemetry.traces import Traces
@@ -76,8 +78,10 @@ class ControllerMetrics:
     async def once(self) -> None:
         """Look at the ledger and the GPU bill, and write it all down."""
         async with self._looking:
-            behind, bill = await asyncio.to_thread(self._look)
+            behind, bill, drifting = await asyncio.to_thread(self._look)
             metrics = self.metrics
+            metrics.replace("breakeven_drift_level", drift_gauges.levels(drifting))
+            metrics.replace("breakeven_drift", drift_gauges.features(drifting))
             metrics.set("breakeven_ledger_backlog_bytes", behind.size)
             metrics.set("breakeven_ledger_behind_seconds", 0.0 if behind.since is None else max(0.0, self._clock() - behind.since))
             ingester = self._sources.ingester
@@ -96,10 +100,10 @@ class ControllerMetrics:
         self.metrics.count("breakeven_ledger_rows", by=rows)
         self.metrics.count("breakeven_ledger_interrupted_requests", by=interrupted)
 
-    def _look(self) -> tuple[Backlog, list[Total]]:
+    def _look(self) -> tuple[Backlog, list[Total], list[State]]:
         with reading(self._database) as conn:
-            read, bill = offsets(conn), gpu_totals.since(conn, self._gpu.begin)
-        return backlog(self._spool, read), bill
+            read, bill, drifting = offsets(conn), gpu_totals.since(conn, self._gpu.begin), drift.states(conn)
+        return backlog(self._spool, read), bill, drifting
 
     async def _write(self) -> None:
         await asyncio.to_thread(self._files.write, Said(CONTROLLER, self._clock(), dict(self.metrics.cells())))

@@ -32,6 +32,8 @@ class Row(NamedTuple):
 
 _CALL = ("gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model")
 _BUDGET = ("scope", "name", "period")
+_DRIFT = ("route", "version")
+_FEATURE = (*_DRIFT, "feature")
 
 _REQUESTS: tuple[Row, ...] = (
     Row("gen_ai_client_token_usage", "histogram", "Tokens of an answer, by type.", (*_CALL, "gen_ai_token_type"), TOKENS),
@@ -91,6 +93,8 @@ _CONTROLLER: tuple[Row, ...] = (
     Row("breakeven_price_data_age_seconds", "gauge", "Days since the newest price change that the price list knows, in seconds.", merge="max"),
     Row("breakeven_trace_spans", "counter", "Spans for the OTLP endpoint: sent, dropped (the queue was full) or failed (it did not take them).", ("result",)),
     Row("breakeven_trace_queue_length", "gauge", "Spans that wait to be sent.", merge="max"),
+    Row("breakeven_drift_level", "gauge", "Drift of an adapter version on a route: 0 none, 1 notify, 2 shadow, 3 stop, 4 retrain.", _DRIFT, merge="max"),
+    Row("breakeven_drift", "gauge", "A feature's distance from what is usual, as a share of what chance explains; from 1 on it counts.", _FEATURE, merge="max"),
 )
 TABLE: tuple[Row, ...] = _REQUESTS + _WORKERS + _CONTROLLER
 ROWS: Mapping[str, Row] = {row.name: row for row in TABLE}

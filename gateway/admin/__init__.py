@@ -2,10 +2,28 @@
 
 from fastapi import APIRouter, Depends
 
-from gateway.admin import adapters, budgets, costs, decisions, docs, engines, exchanges, gpu, keys, latency, prices, reload, routes, status, timeline, worth
+from gateway.admin import (
+    adapters,
+    budgets,
+    costs,
+    decisions,
+    docs,
+    drift,
+    engines,
+    exchanges,
+    gpu,
+    keys,
+    latency,
+    prices,
+    reload,
+    routes,
+    status,
+    timeline,
+    worth,
+)
 from gateway.admin.access import require_admin
 
-ROOMS = (routes, adapters, timeline, decisions, exchanges, costs, budgets, prices, gpu, engines, latency, worth, keys, reload, status, docs)
+ROOMS = (routes, adapters, drift, timeline, decisions, exchanges, costs, budgets, prices, gpu, engines, latency, worth, keys, reload, status, docs)
 
 
 def router() -> APIRouter:

@@ -69,7 +69,8 @@ class Rate:
 
 @dataclass(slots=True)
 class Watch:
-    """`standings` by strand; `shown` is what the last look of each strand found, feature by feature, as GET /admin/drift shows it."""
+    """`standings` by strand; `shown` is what the last look of each strand found, feature by feature, as GET /admin/drift shows it, `why` what the
+    last look that found something did."""
 
     rules: Rules
     inputs: Track = field(default_factory=lambda: fresh(COMES_IN))
@@ -78,7 +79,13 @@ class Watch:
     rates: dict[str, Rate] = field(default_factory=lambda: {name: Rate() for name in RATES})
     standings: dict[Strand, Standing] = field(default_factory=lambda: {strand: Standing() for strand in STRANDS})
     shown: dict[Strand, list[dict[str, Any]]] = field(default_factory=dict)
+    why: dict[Strand, list[dict[str, Any]]] = field(default_factory=dict)
     samples: int = 0
+
+    @property
+    def firing(self) -> list[dict[str, Any]]:
+        """What the newest looks found that led to the levels which are in force."""
+        return [each for strand in STRANDS for each in self.why.get(strand, ())]
 
     @property
     def level(self) -> Level:
@@ -137,6 +144,7 @@ class Watch:
     def memory(self) -> dict[str, Any]:
         """What a process that goes on needs beside the tracks, JSON-safe."""
         return {
+            "why": self.why,
             "standings": {strand: [s.level, s.streak, s.calm] for strand, s in self.standings.items()},
             "rates": {name: [r.events, r.n, list(r.wealth), r.seen] for name, r in {**self.rates, "disagreement": self.pairs}.items()},
         }
@@ -172,7 +180,12 @@ class Watch:
         findings += [Finding(alarm.evidence(rate.wealth), limit) for _, rate in rates]
         self.standings[strand] = step(self.standings[strand], findings, least, strand)
         shown = [_shown(strand, difference, span, track, least) for difference, span in worst.values()]
-        self.shown[strand] = shown + [_shown_rate(strand, name, rate, limit, _newest(track, name)) for name, rate in rates]
+        shown += [_shown_rate(strand, name, rate, limit, _newest(track, name)) for name, rate in rates]
+        self.shown[strand] = shown
+        if found_now := [each for each in shown if each["firing"]]:
+            self.why[strand] = found_now
+        elif self.standings[strand].level == "none":
+            self.why.pop(strand, None)
 
 
 def restored(rules: Rules, memory: Mapping[str, Any], bodies: Mapping[str, Any], hours: Mapping[str, Mapping[int, Any]], shown: Sequence[Any]) -> Watch:
@@ -186,6 +199,8 @@ def restored(rules: Rules, memory: Mapping[str, Any], bodies: Mapping[str, Any],
         level, streak, calm = memory.get("standings", {}).get(strand, ("none", 0, 0))
         watch.standings[strand] = Standing(level if level in LEVELS else "none", streak, calm)
         watch.shown[strand] = [dict(each) for each in shown if each.get("strand") == strand]
+        if strand in memory.get("why", {}):
+            watch.why[strand] = [dict(each) for each in memory["why"][strand]]
     for name, (events, n, wealth, seen) in memory.get("rates", {}).items():
         rate = Rate(events, n, tuple(wealth), seen, upper_rate(events, n, _RATE_SURPRISE))
         if name == "disagreement":
