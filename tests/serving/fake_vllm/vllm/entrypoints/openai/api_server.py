@@ -2,7 +2,8 @@
 
 Environment: FAKE_DIE=<code> ends at once with that code, FAKE_DEAF=1 ignores SIGTERM, FAKE_SICK=1 answers tokens with 500,
 FAKE_SLOW=<s> sleeps before it opens.
-An adapter's arithmetic is its directory's `fake.json`: {"shift": x} moves every log-probability by x; {"status": 500} refuses the load; {"nan": true}.
+An adapter's arithmetic is its directory's `fake.json`: {"shift": x} moves every log-probability by x; {"status": 500} refuses the load; {"nan": true};
+{"says": text} answers with that. {"hold": [step, file]} stops at a load, verify or unload: the file is made, and the step goes on once there is one named .go.
 """
 
 from __future__ import annotations
@@ -99,6 +100,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.path == "/v1/load_lora_adapter":
             return self.load(body["lora_name"], body["lora_path"])
         if self.path == "/v1/unload_lora_adapter":
+            hold(self.adapters.get(body["lora_name"], {}), "unload")
             return self.reply(200, "ok") if self.adapters.pop(body["lora_name"], None) else self.error(404, "cannot be found")
         return self.complete(body)
 
@@ -109,6 +111,7 @@ class Handler(BaseHTTPRequestHandler):
             return self.error(404, f"No adapter found for {path}")
         fake = Path(path, "fake.json")
         more = json.loads(fake.read_text()) if fake.is_file() else {}
+        hold(more, "load")
         if more.get("status"):
             return self.error(more["status"], "Call to add_lora method failed: made up")
         self.adapters[name] = {"path": path, **more}
@@ -126,14 +129,26 @@ class Handler(BaseHTTPRequestHandler):
         prompt = body["prompt"]
         if isinstance(prompt, list) and prompt and isinstance(prompt[0], list):
             return self.batch(prompt, int(str(body["max_tokens"])))
-        choice: dict[str, object] = {"text": "x"}
+        choice: dict[str, object] = {"index": 0, "text": adapter.get("says", "x"), "finish_reason": "length"}
         if "prompt_logprobs" in body:
+            hold(adapter, "verify")
             ids = list(prompt.encode()) if isinstance(prompt, str) else list(prompt)
             values = [-1.0 - i / 1000 + float(adapter.get("shift", 0.0)) for i in ids[1:]]
             choice["prompt_logprobs"] = [None, *({str(i): {"logprob": v}} for i, v in zip(ids[1:], values, strict=True))]
         self.done["vllm:prompt_tokens_total"] += len(prompt)
         self.done["vllm:generation_tokens_total"] += 1
-        return self.reply(200, {"choices": [choice], "usage": {"completion_tokens": 1}})
+        usage = {"prompt_tokens": len(prompt), "completion_tokens": 1, "total_tokens": len(prompt) + 1}
+        return self.reply(200, {"id": "cmpl-1", "object": "text_completion", "created": 1, "model": name, "choices": [choice], "usage": usage})
+
+
+def hold(adapter: dict[str, object], step: str) -> None:
+    """Stop at a step of an adapter's way for as long as its file is there."""
+    wanted = adapter.get("hold")
+    if isinstance(wanted, list) and wanted[0] == step:
+        place = Path(str(wanted[1]))
+        while not place.with_suffix(".go").exists():
+            place.touch()
+            time.sleep(0.01)
 
 
 class Server(ThreadingHTTPServer):
