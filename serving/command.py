@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from router.errors import ConfigError, Problem
+from serving.base import MODULES
 
 # vLLM accepts no other value of --max-lora-rank.
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
@@ -88,6 +89,9 @@ def command(launch: Launch, host: Host, port: int, adapters: int = 0) -> tuple[l
     argv = [launch.python, "-m", MODULE, "--host", "127.0.0.1", "--port", str(port), "--model", launch.model, "--served-model-name", launch.engine]
     argv += ["--enable-lora", "--max-loras", str(launch.max_loras), "--max-lora-rank", str(rank_limit(launch.max_lora_rank))]
     argv += ["--max-cpu-loras", str(room(launch, adapters))]
+    if host.knows("--lora-target-modules") and not any(arg.partition("=")[0] == "--lora-target-modules" for arg in launch.args):
+        # Else the head is prepared for LoRA too, and on CPU a request for prompt_logprobs that shares its step with another ends the engine: verification does.
+        argv += ["--lora-target-modules", *MODULES]
     if host.knows("--api-server-count"):
         argv += ["--api-server-count", "1"]  # several would each have their own idea of which adapters there are
     if host.knows("--enable-prompt-tokens-details"):

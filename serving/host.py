@@ -15,7 +15,7 @@ from router.errors import ConfigError
 from serving.command import Host
 
 DEVICES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
-OPTIONS = ("--api-server-count", "--disable-uvicorn-access-log", "--enable-prompt-tokens-details", "--shutdown-timeout")
+OPTIONS = ("--api-server-count", "--disable-uvicorn-access-log", "--enable-prompt-tokens-details", "--lora-target-modules", "--shutdown-timeout")
 _TIMEOUT_S = 60.0
 _PROBE = """
 import json, pathlib, sys

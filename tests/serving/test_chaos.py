@@ -1,5 +1,6 @@
-"""kill -9 of a replica, of the controller, of both, at each step of an adapter's way; a disk that is full. Every step once, as a controller takes seconds to start;
-every pair in the proof.
+"""kill -9 of a replica, of the controller, of both, at each step of an adapter's way; a disk that is full. Each step once: a controller takes long to start.
+
+Every pair is in the proof.
 """
 
 from __future__ import annotations

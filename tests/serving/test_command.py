@@ -86,3 +86,12 @@ def test_values_that_cannot_work_are_problems() -> None:
     assert launch().problems() == ()
     with pytest.raises(ConfigError, match="too high"):
         rank_limit(600)
+
+
+def test_the_head_is_not_prepared_for_lora() -> None:
+    """Only the seven modules that an adapter may have; what the user wrote wins, and a vLLM that does not know the option is not given it."""
+    argv, _ = command(launch(), CPU, 1)
+    at = argv.index("--lora-target-modules")
+    assert argv[at + 1 : at + 9] == ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "--api-server-count"]
+    assert command(launch(args=("--lora-target-modules=q_proj",)), CPU, 1)[0].count("--lora-target-modules") == 0
+    assert "--lora-target-modules" not in command(launch(), Host(cpu=True, cores=2, flags=frozenset()), 1)[0]
