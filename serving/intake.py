@@ -5,13 +5,15 @@ Public: `Intake` (what may go in where), `add(database, intake, name, path, ...)
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import errno
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import Engine
 
-from router.errors import AdapterRefused, DataError, Reason
+from router.errors import AdapterRefused, DataError, Reason, RequestError
 from serving import registry, storage
 from serving.admission import Admission, Limits, check
 from serving.base import BaseIdentity, identify, locate
@@ -52,15 +54,16 @@ class Intake:
 def add(database: Engine, intake: Intake, name: str, path: str, actor: str, now: float) -> VersionView:
     """Register the adapter in directory `path` as a version of `name`; the same content again is the same version.
 
-    Raises AdapterRefused with every reason; then nothing is kept and no version in service is touched. OSError on a full disk, likewise.
+    Raises AdapterRefused with every reason; then nothing is kept and no version in service is touched. RequestError (507 where the disk is full), likewise.
     """
     source = storage.locate(path, intake.roots)
-    staged = storage.stage(source, intake.data_dir, intake.roots)
-    try:
-        admission = _judge(staged.path, intake)
-        place = storage.publish(staged, intake.data_dir, name)
-    finally:
-        storage.discard(staged)
+    with _stored(intake.data_dir):
+        staged = storage.stage(source, intake.data_dir, intake.roots)
+        try:
+            admission = _judge(staged.path, intake)
+            place = storage.publish(staged, intake.data_dir, name)
+        finally:
+            storage.discard(staged)
     view = VersionView(name, 0, staged.digest, str(place), State.REGISTERED, checks=admission.checks, manifest=_kept(admission.manifest))
     with writing(database) as conn:
         return registry.add_version(conn, view, intake.engine, str(source), actor, now)
@@ -69,11 +72,24 @@ def add(database: Engine, intake: Intake, name: str, path: str, actor: str, now:
 def examine(intake: Intake, path: str) -> tuple[str, Admission]:
     """What `add` would find: the digest and the checks. Raises AdapterRefused as `add` does; keeps nothing."""
     source = storage.locate(path, intake.roots)
-    staged = storage.stage(source, intake.data_dir, intake.roots)
+    with _stored(intake.data_dir):
+        staged = storage.stage(source, intake.data_dir, intake.roots)
+        try:
+            return staged.digest, _judge(staged.path, intake)
+        finally:
+            storage.discard(staged)
+
+
+@contextmanager
+def _stored(data_dir: Path) -> Iterator[None]:
+    """What the file system refuses, as an error that says what to do."""
     try:
-        return staged.digest, _judge(staged.path, intake)
-    finally:
-        storage.discard(staged)
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            said = f"there is no room for a copy of the adapter in {data_dir} ({error.strerror}); free some, or set server.data_dir to a larger disk"
+            raise RequestError(said, status=507, code="insufficient_storage") from error
+        raise RequestError(f"the adapter cannot be copied to {data_dir}: {error}", status=500, code="storage_failed") from error
 
 
 def _judge(path: Path, intake: Intake) -> Admission:

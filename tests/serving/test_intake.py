@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from router.errors import AdapterRefused
+from router.errors import AdapterRefused, RequestError
 from serving import registry
 from serving.admission import Limits
 from serving.database import reading
@@ -50,6 +52,26 @@ def test_a_bad_directory_leaves_no_trace(tmp_path: Path, database: Engine, into:
     with reading(database) as conn:
         assert registry.views(conn) == {}
     assert list((tmp_path / "data" / "adapters").iterdir()) == []
+
+
+def test_a_full_disk_is_an_error_that_says_what_to_do(tmp_path: Path, database: Engine, into: Intake) -> None:
+    """507 with a remedy, nothing left; and whatever else the file system refuses is told as well."""
+    source = make_adapter(tmp_path / "in" / "a")
+    usual, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, usual[1]))
+    try:
+        with pytest.raises(RequestError, match=r"no room for a copy.*free some") as caught:
+            add(database, into, "support", str(source), "me", 1.0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert (caught.value.status, caught.value.code) == (507, "insufficient_storage")
+    assert list((tmp_path / "data" / "adapters").iterdir()) == []
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RequestError, match="cannot be copied to") as caught:
+        add(database, replace(into, data_dir=tmp_path / "file"), "support", str(source), "me", 1.0)
+    assert caught.value.status == 500
+    assert add(database, into, "support", str(source), "me", 1.0).version == 1
 
 
 def test_examining_keeps_nothing(tmp_path: Path, into: Intake) -> None:
