@@ -33,6 +33,10 @@ log = logging.getLogger("breakeven.drift")
 
 # Samples of one transaction: others wait for SQLite meanwhile.
 AT_ONCE = 1000
+# Comparisons older than this are all in the table.
+_SETTLED_S = 5.0
+# Agreement from which on two answers count as the same.
+_AGREES = 0.5
 ACTIONS: Mapping[Level, str] = {
     "none": "nothing is wrong any more",
     "notify": "told",
@@ -99,6 +103,10 @@ class Monitor:
                 one.watch.incoming(sample.body, sample.time)
                 if place[1:] == (sample.adapter, sample.version):
                     one.watch.outgoing(sample.body, sample.time)
+        for place, one in kept.items():
+            for time, agreed in drift.pairs(conn, place, one.watch.paired_until, now - _SETTLED_S, AT_ONCE):
+                one.watch.pair(agreed < _AGREES)
+                one.watch.paired_until = time
         drift.put_window(conn, Window(at, "input", ring.baseline.n, to_body(ring)), now)
         acts = config.drift.act and config.routes[at[0]].drift.act
         for one in kept.values():

@@ -22,6 +22,7 @@ _RATE_SURPRISE = 13.8
 # Pairs that say what is usual before any is judged, and how many say it in the end.
 LEAST_PAIRS = 48
 FULL_PAIRS = 256
+HELD_PAIRS = 64
 # Blocks over which the newest rate is shown; the detector looks at single answers.
 RATE_BLOCKS = 2
 # Latency and cost follow the load; only a change of this share of requests is worth a word.
@@ -70,7 +71,8 @@ class Rate:
 @dataclass(slots=True)
 class Watch:
     """`standings` by strand; `shown` is what the last look of each strand found, feature by feature, as GET /admin/drift shows it, `why` what the
-    last look that found something did."""
+    last look that found something did, `paired_until` the time of the last comparison that was counted, `waiting` comparisons that are not
+    learnt from yet."""
 
     rules: Rules
     inputs: Track = field(default_factory=lambda: fresh(COMES_IN))
@@ -81,6 +83,8 @@ class Watch:
     shown: dict[Strand, list[dict[str, Any]]] = field(default_factory=dict)
     why: dict[Strand, list[dict[str, Any]]] = field(default_factory=dict)
     samples: int = 0
+    paired_until: float = 0.0
+    waiting: list[bool] = field(default_factory=list)
 
     @property
     def firing(self) -> list[dict[str, Any]]:
@@ -124,8 +128,12 @@ class Watch:
             rate.seen += 1
         else:
             rate.observe(disagreed, alarm.threshold(self.rules.budget.rate))
-        if rate.n < LEAST_PAIRS or (rate.n < FULL_PAIRS and self._is_quiet("pairs") and alarm.evidence(rate.wealth) <= 0.0):
-            rate.learn(rate.events + disagreed, rate.n + 1)
+        # Whether one is learnt from must not depend on what it says, or what is usual would look better than it is; so all wait the same while.
+        self.waiting.append(disagreed)
+        while self.waiting and (rate.n < LEAST_PAIRS or len(self.waiting) > HELD_PAIRS):
+            late = self.waiting.pop(0)
+            if rate.n < LEAST_PAIRS or (rate.n < FULL_PAIRS and self._is_quiet("pairs")):
+                rate.learn(rate.events + late, rate.n + 1)
         if rate.seen % PAIRS or rate.n < LEAST_PAIRS:
             return False
         self._look("pairs", [], [("disagreement", rate)], self.inputs)
@@ -145,6 +153,8 @@ class Watch:
         """What a process that goes on needs beside the tracks, JSON-safe."""
         return {
             "why": self.why,
+            "paired_until": self.paired_until,
+            "waiting": list(map(int, self.waiting)),
             "standings": {strand: [s.level, s.streak, s.calm] for strand, s in self.standings.items()},
             "rates": {name: [r.events, r.n, list(r.wealth), r.seen] for name, r in {**self.rates, "disagreement": self.pairs}.items()},
         }
@@ -195,6 +205,8 @@ def restored(rules: Rules, memory: Mapping[str, Any], bodies: Mapping[str, Any],
         watch.inputs = of_body(COMES_IN, bodies["input"], hours.get("input", {}))
     if "output" in bodies:
         watch.outputs = of_body(GOES_OUT, bodies["output"], hours.get("output", {}))
+    watch.paired_until = memory.get("paired_until", 0.0)
+    watch.waiting = list(map(bool, memory.get("waiting", ())))
     for strand in STRANDS:
         level, streak, calm = memory.get("standings", {}).get(strand, ("none", 0, 0))
         watch.standings[strand] = Standing(level if level in LEVELS else "none", streak, calm)

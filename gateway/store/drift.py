@@ -15,6 +15,7 @@ from sqlalchemy import Connection, delete, insert, select, text, update
 
 from gateway.store import bulk
 from gateway.store.drift_tables import drift_proposals, drift_samples, drift_states, drift_windows
+from gateway.store.quality_tables import shadow_pairs
 from router.quick import quick
 
 Level = Literal["none", "notify", "shadow", "stop", "retrain"]
@@ -115,6 +116,13 @@ def take_samples(conn: Connection, limit: int) -> list[Sample]:
 def waiting(conn: Connection) -> bool:
     """Whether there is a sample to count."""
     return conn.execute(select(drift_samples.c.exchange_id).limit(1)).first() is not None
+
+
+def pairs(conn: Connection, place: Place, after: float, until: float, limit: int) -> list[tuple[float, float]]:
+    """When and how far a version's answers agreed (0 to 1) with the hosted model's, `after` excluded, `until` included, oldest first."""
+    p = shadow_pairs.c
+    where = (p.route == place[0], p.adapter == place[1], p.version == place[2], p.agreed.is_not(None), p.time > after, p.time <= until)
+    return [(row.time, row.agreed) for row in conn.execute(select(p.time, p.agreed).where(*where).order_by(p.time, p.id).limit(limit))]
 
 
 def states(conn: Connection, route: str | None = None) -> list[State]:

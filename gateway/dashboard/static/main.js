@@ -7,6 +7,7 @@ import { assign } from "./colours.js";
 import { Controls } from "./controls.js";
 import { Detail, fromHash } from "./detail.js";
 import { byId, fill, h } from "./dom.js";
+import * as drift from "./drift.js";
 import * as exchanges from "./exchanges.js";
 import { ago, dayTime, dayYearOf, epoch } from "./format.js";
 import { Help, listen } from "./help.js";
@@ -19,8 +20,8 @@ import { at, href, read } from "./state.js";
 import { welcome } from "./summary.js";
 
 const EVERY_MS = 5000, SELDOM_MS = 30000, RARELY_MS = 120000; // short ranges move, long ones hardly do
-const modules = { overview, routes, latency, local, budgets, adapters, exchanges };
-const titles = { overview: "Overview", routes: "Routes", latency: "Latency", local: "Local", budgets: "Budgets", adapters: "Adapters", exchanges: "Exchanges" };
+const modules = { overview, routes, latency, local, budgets, adapters, exchanges, drift };
+const titles = { overview: "Overview", routes: "Routes", latency: "Latency", local: "Local", budgets: "Budgets", adapters: "Adapters", exchanges: "Exchanges", drift: "Drift" };
 const detail = new Detail(byId("detail")), help = new Help(byId("help"));
 let state = read(), timer = 0, round = 0, shown = null, lastPeriod = null;
 

@@ -11,19 +11,30 @@ from sqlalchemy import select
 
 from gateway.drift import monitor
 from gateway.drift.monitor import Monitor
-from gateway.store import alerts, drift
+from gateway.store import alerts, drift, shadow_pairs
 from gateway.store.drift_tables import drift_samples, drift_windows
+from gateway.store.shadow_pairs import Pair
 from serving import registry
 from serving.database import reading, writing
 from tests.gateway.drift import streams
 from tests.gateway.drift.world import NOW, PLACE, World, promoted
 
+HOOKED = {"alerts": {"webhook": "http://127.0.0.1:9/hook"}}
+
+
+@pytest.fixture(scope="module")
+def lived(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """A live adapter with two days of ordinary traffic behind it. Only copied."""
+    made = World(tmp_path_factory.mktemp("lived"), HOOKED)
+    made.feed(streams.usual(), 3000)
+    made.database.dispose()
+    return made
+
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    """A live adapter with two days of ordinary traffic behind it."""
-    made = World(tmp_path, {"alerts": {"webhook": "http://127.0.0.1:9/hook"}})
-    made.feed(streams.usual(), 3000)
+def world(lived: World, tmp_path: Path) -> Iterator[World]:
+    """A copy of `lived` of the test's own."""
+    made = World(tmp_path, HOOKED, lived)
     yield made
     made.database.dispose()
 
@@ -77,6 +88,28 @@ def test_slower_answers_are_told_and_do_not_stop_routing(world: World) -> None:
     assert any("total ms" in reason for reason in world.state().reasons)
     with reading(world.database) as conn:
         assert drift.stopped(conn) == set()
+
+
+def compare(world: World, agreed: list[float]) -> None:
+    """Comparisons with the hosted model, and a turn that counts them."""
+    with writing(world.database) as conn:
+        for number, value in enumerate(agreed):
+            pair = Pair(f"p{world.now}-{number}", "req", *PLACE, "openai/gpt-4o-mini", value, "exact", world.now + number / 1000, None)
+            shadow_pairs.put(conn, pair)
+    world.feed(streams.usual(), 1)
+    world.feed(streams.usual(), 1)
+
+
+def test_disagreement_with_the_hosted_model_stops_routing(world: World) -> None:
+    """Comparisons are counted once each; from mostly agreeing to mostly not is found within some dozens."""
+    compare(world, ([1.0] * 9 + [0.0]) * 20)
+    assert world.state().level == "none"
+    assert world.state().report["baseline"]["pairs"] >= 48
+    compare(world, [1.0, 0.0, 0.0] * 60)
+    state = world.state()
+    assert state.level in {"stop", "retrain"}
+    assert any(reason.startswith("disagreement: usually 1") for reason in state.reasons)
+    assert next(each for each in state.report["features"] if each["feature"] == "disagreement")["n"] == 380
 
 
 def test_another_process_goes_on_where_one_ended(world: World) -> None:

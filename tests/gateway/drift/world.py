@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -54,15 +55,18 @@ def promoted(database: Engine, versions: int = 1, now: float = NOW - 90_000.0) -
 class World:
     """A monitor and its clock. `feed` puts samples in and lets it look."""
 
-    def __init__(self, directory: Path, more: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, directory: Path, more: Mapping[str, Any] | None = None, past: World | None = None) -> None:
         self.config: Config = config_of(directory, body(**(more or {})))
+        if past is not None:
+            shutil.copy(past.config.source.parent / "breakeven.db", directory)
         self.database = connect(self.config.database, directory)
-        prepare(self.database)
-        promoted(self.database)
-        self.now = NOW
+        if past is None:
+            prepare(self.database)
+            promoted(self.database)
+        self.now = NOW if past is None else past.now
         self.monitor = Monitor(self.database, lambda: self.now)
         self.rng = random.Random(3)
-        self._sent = 0
+        self._sent = 0 if past is None else past._sent
 
     def feed(self, pool: Sequence[streams.Sample], n: int, apart_s: float = 50.0, place: Place = PLACE) -> None:
         """So many requests of a pool, all answered by the adapter, in turns of 500."""
