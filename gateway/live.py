@@ -80,6 +80,7 @@ class _Speed:
     usual_tpot: float | None = None
     learnt: int = 0
     spread: LogSpread = field(default_factory=LogSpread)
+    blocked: Mean = field(default_factory=Mean)
 
 
 @dataclass(slots=True)
@@ -101,6 +102,11 @@ class _OnRoute:
     output: Mean = field(default_factory=Mean)
     cached: Mean = field(default_factory=Mean)
     ratio: TokenRatio = field(default_factory=TokenRatio)
+
+
+def _blocked_ms(speed: _Speed) -> float:
+    """How long a slot for an adapter takes to become free: what was seen, at first as long as a whole answer."""
+    return (speed.total.value or 0.0) if speed.blocked.value is None else speed.blocked.value
 
 
 class Board:
@@ -160,7 +166,7 @@ class Board:
             usual_load=speed.by_load.x,
             ttft_sigma=speed.first_spread.sigma if speed.by_prompt.weight else 0.0,
             evidence=speed.total.rests_on(now) if speed.total.value is not None else None,
-            blocked_ms=(speed.total.value or 0.0) if queue and candidate.adapter is not None and queue.blocked(candidate.backend) else 0.0,
+            blocked_ms=_blocked_ms(speed) if queue and candidate.adapter is not None and queue.blocked(candidate.backend) else 0.0,
             usual_saving=(self._saving[candidate.owner].value or 0.0) if worth else 0.0,
         )
 
@@ -290,6 +296,14 @@ class Board:
         if output is not None:
             learnt.output = learnt.output.observe(float(output), now)
         ttft = seen.ttft_ms
+        if seen.place is not None and seen.place.blocked:  # it waited for a slot, which says nothing of the engine's speed
+            waited_ms = 0.0 if ttft is None else ttft - (speed.ttft.value or 0.0)
+            speed.blocked = speed.blocked.observe(waited_ms, now) if waited_ms > 0.0 else speed.blocked
+            return
+        self._learn_speed(candidate, speed, seen, now)
+
+    def _learn_speed(self, candidate: Candidate, speed: _Speed, seen: Observation, now: float) -> None:
+        ttft, output = seen.ttft_ms, seen.output_tokens
         if ttft is not None:
             speed.first = speed.first.observe(ttft)
             self._learn_first(speed, seen, ttft, now)

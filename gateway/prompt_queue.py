@@ -6,14 +6,15 @@ is known to read them.
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import NamedTuple
 
 from router.types import Errand
 
 
 class Place(NamedTuple):
-    """Where a call stands at an engine: its number there, how many prompt tokens were in flight with it and how many ahead of its end, its own in both; and its
-    own."""
+    """Where a call stands at an engine: its number there, how many prompt tokens were in flight with it and how many ahead of its end, its own in both; its
+    own; its adapter, and whether that had to wait for a slot."""
 
     engine: str
     number: int
@@ -21,6 +22,7 @@ class Place(NamedTuple):
     tokens: float
     own: float
     adapter: str = ""
+    blocked: bool = False
 
 
 class PromptQueue:
@@ -51,12 +53,15 @@ class PromptQueue:
         return self._streamed + self._whole
 
     def blocked(self, adapter: str) -> bool:
-        """Whether a call for this adapter would wait for others to leave their slots."""
-        return bool(self.adapter_slots) and bool(adapter) and adapter not in self._adapters and len(self._adapters) >= self.adapter_slots
+        """Whether a call for this adapter would wait for others to leave their slots. Those who came first have them."""
+        if not adapter or not self.adapter_slots or len(self._adapters) < self.adapter_slots:
+            return False
+        return adapter not in islice(self._adapters, self.adapter_slots)
 
     def enter(self, errand: Errand, now: float) -> Place:
         """A call starts."""
         tokens, adapter = errand.tokens, errand.adapter
+        blocked = self.blocked(adapter)
         if adapter:
             self.adapter_slots = errand.adapter_slots
             self._adapters[adapter] = self._adapters.get(adapter, 0) + 1
@@ -64,12 +69,14 @@ class PromptQueue:
         self.in_flight += 1
         self.load += tokens
         self._calls += 1
-        if errand.stream:
+        if blocked:
+            pass  # it waits outside, nobody waits for its prompt
+        elif errand.stream:
             self._waiting[self._calls] = tokens
             self._streamed += tokens
         else:
             self._whole += tokens
-        return Place(errand.engine, self._calls, self.load, behind, tokens, adapter)
+        return Place(errand.engine, self._calls, self.load, behind, tokens, adapter, blocked)
 
     def read(self, place: Place) -> None:
         """Its first token is there (or it is over). Safe to call twice."""

@@ -9,9 +9,9 @@ from gateway.live import Board, Observation
 from gateway.prompt_queue import Place
 from router.errors import ConfigError
 from router.money import usd
+from router.simulation.baselines import BASELINES
 from router.simulation.compare import Comparison, Make, Result, compare
 from router.simulation.ours import Ours
-from router.simulation.policies import BASELINES
 from router.simulation.scenarios import SCENARIOS, on_trace, setting
 from router.simulation.setting import Setting, Told
 from router.simulation.trace import Trace

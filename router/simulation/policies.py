@@ -1,4 +1,4 @@
-"""The baselines: how others choose between two backends, from their documented formulas (names and sources in BASELINES). Ours is in ours.py.
+"""The baselines: how others choose between two backends, from their documented formulas (names and sources: baselines.py). Ours is in ours.py.
 
 Each has a fair chance: the other backend follows as failover, and a backend that failed is left alone for five seconds (LiteLLM's cooldown) unless the
 other is left alone too. None of them sees more than its original would: calls it sent, what came back, and engine metrics as they were last scraped.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from math import inf
 from statistics import fmean
 
@@ -18,7 +18,7 @@ from router.simulation.trace import Ask
 from router.simulation.world import World
 
 _COOLDOWN_S = 5.0
-_BOTH = (HOSTED, LOCAL)
+BOTH = (HOSTED, LOCAL)
 
 
 class Baseline(ABC):
@@ -27,8 +27,8 @@ class Baseline(ABC):
     def __init__(self, setting: Setting, seed: int, name: str) -> None:
         self.name = name
         self.setting, self.seed = setting, seed
-        self.in_flight = dict.fromkeys(_BOTH, 0)
-        self._cooling = dict.fromkeys(_BOTH, -inf)
+        self.in_flight = dict.fromkeys(BOTH, 0)
+        self._cooling = dict.fromkeys(BOTH, -inf)
         self._at = [0] * setting.replicas
         self._shunned = [-inf] * setting.replicas
         self._place: dict[int, int] = {}
@@ -109,13 +109,16 @@ class Share(Baseline):
 class LowestLatency(Baseline):
     """LiteLLM's lowest_latency: the mean of the last ten seconds per token; a timeout counts as a thousand seconds; the unseen come first."""
 
-    def __init__(self, setting: Setting, seed: int, name: str) -> None:
+    def __init__(self, setting: Setting, seed: int, name: str, buffer: float = 0.0) -> None:
         super().__init__(setting, seed, name)
-        self._last: dict[str, deque[float]] = {backend: deque(maxlen=10) for backend in _BOTH}
+        self._buffer = buffer
+        self._last: dict[str, deque[float]] = {backend: deque(maxlen=10) for backend in BOTH}
 
     def first(self, number: int, ask: Ask, world: World, now: float) -> str:
-        """The least mean."""
-        return min(_BOTH, key=lambda backend: fmean(self._last[backend]) if self._last[backend] else 0.0)
+        """The least mean; with a buffer, a coin among those within that share of it."""
+        mean = {backend: fmean(self._last[backend]) if self._last[backend] else 0.0 for backend in BOTH}
+        near = [backend for backend in BOTH if mean[backend] <= min(mean.values()) * (1.0 + self._buffer)]
+        return near[int(chance.uniform(self.seed, 27, number) * len(near))] if self._buffer else near[0]
 
     def ended(self, told: Told) -> None:
         """Keeps seconds per token."""
@@ -126,12 +129,25 @@ class LowestLatency(Baseline):
             self._last[told.backend].append(1000.0)
 
 
+class LowestCost(Baseline):
+    """LiteLLM's lowest_cost: the lesser sum of prices per token, whatever the request; the engine at the price it was given, dollars per million tokens."""
+
+    def __init__(self, setting: Setting, seed: int, name: str, engine_usd_per_m: float) -> None:
+        super().__init__(setting, seed, name)
+        self._engine = engine_usd_per_m * 1e9
+
+    def first(self, number: int, ask: Ask, world: World, now: float) -> str:
+        """The cheaper on paper."""
+        price = self.setting.price_at(now)
+        return LOCAL if self._engine < price.input + price.output else HOSTED
+
+
 class LeastBusy(Baseline):
     """LiteLLM's least_busy: fewest calls in flight, ties to the first."""
 
     def first(self, number: int, ask: Ask, world: World, now: float) -> str:
         """The emptier."""
-        return min(_BOTH, key=self.in_flight.__getitem__)
+        return min(BOTH, key=self.in_flight.__getitem__)
 
 
 class LowestUsage(Baseline):
@@ -139,13 +155,13 @@ class LowestUsage(Baseline):
 
     def __init__(self, setting: Setting, seed: int, name: str) -> None:
         super().__init__(setting, seed, name)
-        self._minute, self._tokens = -1, dict.fromkeys(_BOTH, 0)
+        self._minute, self._tokens = -1, dict.fromkeys(BOTH, 0)
 
     def first(self, number: int, ask: Ask, world: World, now: float) -> str:
         """The one with fewer."""
         if int(now // 60) != self._minute:
-            self._minute, self._tokens = int(now // 60), dict.fromkeys(_BOTH, 0)
-        return min(_BOTH, key=self._tokens.__getitem__)
+            self._minute, self._tokens = int(now // 60), dict.fromkeys(BOTH, 0)
+        return min(BOTH, key=self._tokens.__getitem__)
 
     def ended(self, told: Told) -> None:
         """Counts what succeeded."""
@@ -159,18 +175,18 @@ class MultiFactor(Baseline):
 
     def __init__(self, setting: Setting, seed: int, name: str) -> None:
         super().__init__(setting, seed, name)
-        self._ttft: dict[str, deque[float]] = {backend: deque(maxlen=1000) for backend in _BOTH}
+        self._ttft: dict[str, deque[float]] = {backend: deque(maxlen=1000) for backend in BOTH}
 
     def first(self, number: int, ask: Ask, world: World, now: float) -> str:
         """The highest sum among those whose 95th percentile is below the aim; of none, the cheapest."""
         aim = (self.setting.slo.ttft_ms or inf) / 1000.0
-        late = {backend: _percentile(self._ttft[backend], 0.95) for backend in _BOTH}
-        fit = [backend for backend in _BOTH if late[backend] <= aim]
+        late = {backend: percentile(self._ttft[backend], 0.95) for backend in BOTH}
+        fit = [backend for backend in BOTH if late[backend] <= aim]
         if len(fit) < 2:
             return fit[0] if fit else LOCAL
         price = {HOSTED: float(self.setting.price.input), LOCAL: 0.0}
-        load = {backend: float(self.in_flight[backend]) for backend in _BOTH}
-        return min(_BOTH, key=lambda backend: sum(_unit(values, backend) for values in (late, price, load)))
+        load = {backend: float(self.in_flight[backend]) for backend in BOTH}
+        return min(BOTH, key=lambda backend: sum(_unit(values, backend) for values in (late, price, load)))
 
     def ended(self, told: Told) -> None:
         """Keeps first tokens."""
@@ -194,15 +210,15 @@ class PredictedLatency(Baseline):
 
     def __init__(self, setting: Setting, seed: int, name: str) -> None:
         super().__init__(setting, seed, name)
-        self._last: dict[str, deque[float]] = {backend: deque(maxlen=200) for backend in _BOTH}
+        self._last: dict[str, deque[float]] = {backend: deque(maxlen=200) for backend in BOTH}
 
     def first(self, number: int, ask: Ask, world: World, now: float) -> str:
         """Packs where the aim is just met; of none, the least late."""
         aim = (self.setting.slo.ttft_ms or 1000.0) / 1000.0
-        spare = {backend: aim - self._predicted(backend, world) for backend in _BOTH}
-        good = [backend for backend in _BOTH if spare[backend] >= 0]
+        spare = {backend: aim - self._predicted(backend, world) for backend in BOTH}
+        good = [backend for backend in BOTH if spare[backend] >= 0]
         if not good or (len(good) < 2 and chance.uniform(self.seed, 21, number) < 0.01):
-            return max(_BOTH, key=spare.__getitem__)
+            return max(BOTH, key=spare.__getitem__)
         return min(good, key=spare.__getitem__)
 
     def ended(self, told: Told) -> None:
@@ -212,7 +228,7 @@ class PredictedLatency(Baseline):
             self._last[told.backend].append(told.ttft_s)
 
     def _predicted(self, backend: str, world: World) -> float:
-        ninetieth = _percentile(self._last[backend], 0.9)
+        ninetieth = percentile(self._last[backend], 0.9)
         return ninetieth * (1.0 + world.scraped.waiting / 32.0) if backend == LOCAL else ninetieth
 
 
@@ -221,15 +237,15 @@ class RouteBalance(Baseline):
 
     def __init__(self, setting: Setting, seed: int, name: str) -> None:
         super().__init__(setting, seed, name)
-        self._each: dict[str, deque[float]] = {backend: deque(maxlen=200) for backend in _BOTH}
+        self._each: dict[str, deque[float]] = {backend: deque(maxlen=200) for backend in BOTH}
 
     def first(self, number: int, ask: Ask, world: World, now: float) -> str:
         """The highest sum of one minus its share of the largest."""
         slots = self.setting.engine.slots()
         busy = max(1.0, self.in_flight[LOCAL] / slots)
-        late = {backend: (fmean(self._each[backend]) if self._each[backend] else 0.01) * (busy if backend == LOCAL else 1.0) for backend in _BOTH}
+        late = {backend: (fmean(self._each[backend]) if self._each[backend] else 0.01) * (busy if backend == LOCAL else 1.0) for backend in BOTH}
         price = {HOSTED: 1.0, LOCAL: 0.0}
-        return min(_BOTH, key=lambda backend: price[backend] / max(price.values()) + late[backend] / max(late.values()))
+        return min(BOTH, key=lambda backend: price[backend] / max(price.values()) + late[backend] / max(late.values()))
 
     def ended(self, told: Told) -> None:
         """Keeps seconds per request."""
@@ -244,15 +260,15 @@ class Prequal(Baseline):
     def __init__(self, setting: Setting, seed: int, name: str) -> None:
         super().__init__(setting, seed, name)
         self._flights: deque[float] = deque(maxlen=500)
-        self._total: dict[str, deque[float]] = {backend: deque(maxlen=100) for backend in _BOTH}
+        self._total: dict[str, deque[float]] = {backend: deque(maxlen=100) for backend in BOTH}
 
     def first(self, number: int, ask: Ask, world: World, now: float) -> str:
         """Cold is cheap; hot is judged by latency."""
         self._flights.append(float(self.in_flight[LOCAL]))
-        hot = len(self._flights) >= 20 and self.in_flight[LOCAL] > max(_percentile(self._flights, 0.84), self.setting.engine.slots())
+        hot = len(self._flights) >= 20 and self.in_flight[LOCAL] > max(percentile(self._flights, 0.84), self.setting.engine.slots())
         if not hot:
             return LOCAL
-        return min(_BOTH, key=lambda backend: fmean(self._total[backend]) if self._total[backend] else 0.0)
+        return min(BOTH, key=lambda backend: fmean(self._total[backend]) if self._total[backend] else 0.0)
 
     def ended(self, told: Told) -> None:
         """Keeps totals."""
@@ -261,28 +277,8 @@ class Prequal(Baseline):
             self._total[told.backend].append(told.total_s)
 
 
-Make = Callable[[Setting, int], Baseline]
-BASELINES: dict[str, Make] = {
-    "all hosted": lambda setting, seed: Always(setting, seed, "all hosted", HOSTED),
-    "all local": lambda setting, seed: Always(setting, seed, "all local", LOCAL),
-    "local first, 16": lambda setting, seed: LocalFirst(setting, seed, "local first, 16", 16),
-    "local first, 32": lambda setting, seed: LocalFirst(setting, seed, "local first, 32", 32),
-    "local first, 64": lambda setting, seed: LocalFirst(setting, seed, "local first, 64", 64),
-    "local first, 96": lambda setting, seed: LocalFirst(setting, seed, "local first, 96", 96),
-    "shuffle": lambda setting, seed: Share(setting, seed, "shuffle", 0.5),
-    "random 0.8": lambda setting, seed: Share(setting, seed, "random 0.8", 0.8),
-    "lowest latency": lambda setting, seed: LowestLatency(setting, seed, "lowest latency"),
-    "least busy": lambda setting, seed: LeastBusy(setting, seed, "least busy"),
-    "lowest usage": lambda setting, seed: LowestUsage(setting, seed, "lowest usage"),
-    "multi-factor": lambda setting, seed: MultiFactor(setting, seed, "multi-factor"),
-    "composite": lambda setting, seed: Composite(setting, seed, "composite"),
-    "predicted latency": lambda setting, seed: PredictedLatency(setting, seed, "predicted latency"),
-    "RouteBalance": lambda setting, seed: RouteBalance(setting, seed, "RouteBalance"),
-    "Prequal": lambda setting, seed: Prequal(setting, seed, "Prequal"),
-}
-
-
-def _percentile(values: deque[float], share: float) -> float:
+def percentile(values: deque[float], share: float) -> float:
+    """The value below which `share` of them lie; 0 of none."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
 

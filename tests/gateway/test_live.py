@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from gateway import live as live_module
@@ -11,7 +13,7 @@ from router.headroom import Headroom
 from router.types import Candidate, Errand
 
 HOSTED = Candidate("one/m", "hosted", "one", "m")
-LOCAL = Candidate("local", "local", "local", "local")
+LOCAL = Candidate("local", "local", "local", "local", adapter="t", version=1)
 
 
 def seen(**more: object) -> Observation:
@@ -250,3 +252,21 @@ def test_what_delays_a_first_token_is_learnt() -> None:
     assert local.load_ms == pytest.approx(0.01)  # of the load that came, half is still there when it goes
     assert (hosted.load_ms, hosted.evidence) == (0.0, 29.0)
     assert local.ttft_sigma < hosted.log_sigma
+
+
+def test_who_waits_for_a_slot_says_nothing_of_the_speed() -> None:
+    """The wait is learnt apart: at first it is as long as a whole answer; the engine is as fast as before, under all of its names."""
+    board, other = Board(), replace(LOCAL, backend="local/other@1")
+    tickets = [board.begin(LOCAL.backend, None, 1.0, errand=Errand("local", 10.0, True, LOCAL.backend, 1))]
+    board.learn("r", LOCAL, seen(ttft_ms=50.0, total_ms=250.0), 1.0)
+    blocked = board.live("r", other, True, 4, 1.0)
+    assert (blocked.blocked_ms, blocked.ttft_ms) == (250.0, 50.0)
+    assert board.live("r", LOCAL, True, 4, 1.0).blocked_ms == 0.0
+    tickets.append(board.begin(other.backend, None, 1.0, errand=Errand("local", 10.0, True, other.backend, 1)))
+    board.learn("r", other, seen(ttft_ms=950.0, total_ms=1250.0, place=tickets[1].place), 2.0)
+    third = replace(LOCAL, backend="local/third@1")
+    assert board.live("r", third, True, 4, 2.0).blocked_ms == 900.0
+    assert board.live("r", third, True, 4, 2.0).ttft_ms == 50.0
+    for name, ticket in zip((LOCAL.backend, other.backend), tickets, strict=True):
+        board.end(name, None, ticket)
+    assert board.live("r", third, True, 4, 2.0).blocked_ms == 0.0

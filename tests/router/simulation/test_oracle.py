@@ -7,9 +7,9 @@ import pytest
 from gateway.live import Board
 from gateway.simulation.run import lesson
 from router.simulation import oracle
+from router.simulation.baselines import BASELINES
 from router.simulation.compare import compare
 from router.simulation.ours import Ours
-from router.simulation.policies import BASELINES
 from router.simulation.scenarios import SCENARIOS, on_trace, setting
 from router.simulation.trace import Shape, Trace, synthetic
 from router.simulation.world import World

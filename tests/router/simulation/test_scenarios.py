@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hashlib import sha256
 
-from router.simulation.policies import BASELINES
+from router.simulation.baselines import BASELINES
 from router.simulation.scenarios import AIM, SCENARIOS, SMALL, setting
 from router.simulation.setting import HOSTED, Setting
 from router.simulation.trace import Ask, Shape, Trace, synthetic

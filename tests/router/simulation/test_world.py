@@ -9,9 +9,9 @@ import pytest
 from gateway.live import Board
 from gateway.simulation.run import lesson
 from router.record import replay
+from router.simulation.baselines import BASELINES
 from router.simulation.hosted import Fault, HostedShape, Provider
 from router.simulation.ours import Ours
-from router.simulation.policies import BASELINES
 from router.simulation.scenarios import AIM, SMALL
 from router.simulation.setting import HOSTED, LOCAL, Outcome, Setting, Told
 from router.simulation.trace import Ask, Shape, Trace, synthetic
