@@ -13,6 +13,7 @@ from gateway.asgi import Broken, ClientGone, Receive, Request, Scope, Send, answ
 from gateway.context import Gateway
 from gateway.files.routes import Kept
 from gateway.ids import new_id
+from gateway.quality import feedback
 from gateway.responses import resource
 from gateway.scrape import Scrape
 from gateway.store.keys import Key
@@ -37,6 +38,7 @@ class Endpoints:
             "/v1/embeddings": (frozenset({"POST"}), lambda request: exchange.serve(gateway, "embeddings", request)),
             "/v1/responses": (frozenset({"POST"}), lambda request: exchange.serve(gateway, "responses", request)),
             "/v1/models": (frozenset({"GET", "HEAD"}), self._models),
+            feedback.PATH: (frozenset({"POST"}), lambda request: feedback.serve(gateway, request)),
             "/healthz": (frozenset({"GET", "HEAD"}), self._health),
             "/readyz": (frozenset({"GET", "HEAD"}), self._ready),
             "/metrics": (frozenset({"GET", "HEAD"}), self._metrics),

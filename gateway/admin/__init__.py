@@ -11,6 +11,7 @@ from gateway.admin import (
     drift,
     engines,
     exchanges,
+    feedback,
     gpu,
     keys,
     latency,
@@ -23,7 +24,7 @@ from gateway.admin import (
 )
 from gateway.admin.access import require_admin
 
-ROOMS = (routes, adapters, drift, timeline, decisions, exchanges, costs, budgets, prices, gpu, engines, latency, worth, keys, reload, status, docs)
+ROOMS = (routes, adapters, drift, timeline, decisions, exchanges, feedback, costs, budgets, prices, gpu, engines, latency, worth, keys, reload, status, docs)
 
 
 def router() -> APIRouter:

@@ -1,4 +1,4 @@
-"""Forgetting: captures after their route's days, conversations of /v1/responses after thirty, ledger rows after the installation's.
+"""Forgetting: captures and corrections after their route's days, conversations of /v1/responses after thirty, ledger rows after the installation's.
 
 Deletes in chunks, so that nobody waits for the write lock. Ledger rows go by whole UTC days, after their hours and days have been rolled up for good.
 
@@ -13,7 +13,7 @@ from functools import partial
 
 from sqlalchemy import Engine
 
-from gateway.store import captures, decisions, exchanges, gpu, gpu_days, responses, rollups
+from gateway.store import captures, decisions, exchanges, feedback, gpu, gpu_days, responses, rollups, shadow_pairs
 from serving.database import reading, writing
 
 # For captures of routes that are not (or no longer) in the configuration.
@@ -46,6 +46,11 @@ def sweep(engine: Engine, now: float, capture_days: Mapping[str, float], ledger_
     for route in routes:
         days = DEFAULT_CAPTURE_DAYS if route is None else capture_days.get(route, DEFAULT_CAPTURE_DAYS)
         swept += _all(engine, chunk, partial(captures.delete_before, route=route, before=now - days * _DAY_S))
+    with reading(engine) as conn:
+        corrected = feedback.routes(conn)
+    for route in corrected:
+        days = DEFAULT_CAPTURE_DAYS if route is None else capture_days.get(route, DEFAULT_CAPTURE_DAYS)
+        _all(engine, chunk, partial(feedback.forget_corrections, route=route, before=now - days * _DAY_S))
     talks = _all(engine, chunk, partial(responses.delete_before, before=now - responses.KEEP_DAYS * _DAY_S))
     with writing(engine) as conn:
         talks += responses.delete_beyond(conn)
@@ -75,6 +80,8 @@ def _ledger(engine: Engine, now: float, before: int, chunk: int) -> tuple[int, i
             return 0, 0
     _all(engine, chunk, partial(rollups.drop_minutes, before=before))
     gone = _all(engine, chunk, partial(exchanges.delete_before, before=before * 60.0))
+    _all(engine, chunk, partial(feedback.delete_before, before=before * 60.0))
+    _all(engine, chunk, partial(shadow_pairs.delete_before, before=before * 60.0))
     return gone, _all(engine, chunk, partial(decisions.delete_before, before=before * 60.0))
 
 
