@@ -83,8 +83,11 @@ def parse(content: bytes, header: records.Header, end: int) -> Piece:
     """Whole lines of a file with this header, by what they are. What is damaged or makes no sense is kept as it is."""
     piece, layout = Piece(end, header), Layout(header.exchange)
     parts, settled, read, rows = records.parts, records.settled, layout.read, piece.rows
-    admits: list[tuple[bytes, bytes]] = []
+    admits: list[bytes] = []
     for line in content.split(b"\n")[:-1]:
+        if line[9:11] == b"A\t":
+            admits.append(line)
+            continue
         try:
             kind, *fields = parts(line)
             if kind == b"S":
@@ -95,8 +98,6 @@ def parse(content: bytes, header: records.Header, end: int) -> Piece:
                     piece.decisions.append(decision)
                 if capture is not None:
                     piece.captures.append(capture)
-            elif kind == b"A":
-                admits.append((fields[0], line))
             else:
                 _keep(piece, records.plain(kind, fields))
         except _SENSELESS:
@@ -117,15 +118,17 @@ def _keep(piece: Piece, record: records.Record) -> None:
             pass
 
 
-def _open(piece: Piece, admits: Sequence[tuple[bytes, bytes]]) -> None:
+def _open(piece: Piece, admits: Sequence[bytes]) -> None:
     """Most admits are settled a few lines on: those are not looked at more than it takes to see that."""
     settled, known = set(piece.rows.ids), {name.encode("utf-8", "replace") for name in piece.rows.ids}
     opened: dict[str, records.Admit] = {}
-    for fields, line in admits:
-        if fields[2 : fields.find(b'"', 2)] in known:
+    for line in admits:
+        # The id stands between the first two quotes.
+        if line[13 : line.find(b'"', 13)] in known:
             continue
         try:
-            record = records.plain(b"A", [fields])
+            kind, *fields = records.parts(line)
+            record = records.plain(kind, fields)
         except _SENSELESS:
             piece.damaged.append(line)
             continue

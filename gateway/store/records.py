@@ -144,7 +144,7 @@ def exchange(line: bytes, names: shape.Names) -> Exchange:
 def parts(line: bytes) -> list[bytes]:
     """The kind of a line and its fields. Raises ValueError when it is damaged."""
     body = line[9:]
-    if line[8:9] != b" " or line[:8] != b"%08x" % crc32(body):
+    if line[:9] != b"%08x " % crc32(body):
         raise ValueError("checksum does not match")
     return body.split(b"\t")
 
