@@ -123,7 +123,7 @@ def traffic_of(conn: Connection, route: str, now: float) -> tuple[Traffic, list[
     mean = [sum(values) / len(whole) for values in zip(*whole, strict=True)]
     grown = trend.growth(tokens) or (None, None, None)
     if grown[0] is None:
-        notes.append(f"{len(whole)} whole days do not show growth: it takes {trend.LEAST_DAYS}")
+        notes.append(f"{len(whole)} whole day{'s' if len(whole) > 1 else ''} cannot show growth: it takes {trend.LEAST_DAYS} with traffic")
     return Traffic(len(whole), *_named(mean), trend.standard_error(tokens), *grown), hours, notes
 
 

@@ -134,7 +134,7 @@ def _next(facts: Facts, verdict: Verdict, even: float | None) -> list[str]:
     if facts.traffic.tokens <= 0.0:
         steps.append(f"send the route's traffic through the gateway (model: {facts.route}) for a week; then ask again")
     elif facts.traffic.growth is None:
-        steps.append("ask again after a week of whole days: growth cannot be told yet, so there is no date")
+        steps.append("ask again after two weeks of whole days: growth cannot be told yet, so there is no date")
     if not facts.rungs:
         steps.append(f"measure before you train: breakeven eval {facts.route} compares prompts, examples, retrieval and the bare base on the route's suite")
     if verdict == "train":

@@ -21,7 +21,7 @@ from router.errors import DataError
 K1, B = 1.2, 0.75
 SUFFIXES = frozenset({".txt", ".md", ".rst"})
 PASSAGE_CHARS = 1200  # about 300 tokens: some paragraphs, so that five of them leave room for the conversation
-_MOST_BYTES = 64 * 1024 * 1024  # an index of ten times that in memory; beyond it a database is the right tool
+_MOST_BYTES = 16 * 1024 * 1024  # an index of ten times that in memory; beyond it a database is the right tool
 _WORD = re.compile(r"[^\W_]+")
 
 

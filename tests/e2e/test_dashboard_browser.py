@@ -18,7 +18,7 @@ from tests.gateway.dashboard import year
 from tests.gateway.dashboard.browser import Page, browser
 
 pytestmark = pytest.mark.browser
-VIEWS = ("overview", "routes", "latency", "local", "budgets", "adapters", "exchanges")
+VIEWS = ("overview", "routes", "latency", "local", "budgets", "adapters", "exchanges", "worth")
 HOSTILE = "<img src=x onerror=window.owned=1>"
 
 

@@ -5,7 +5,7 @@ import { setShortcuts, shortcuts } from "./preferences.js";
 import { VIEWS } from "./state.js";
 
 const KEYS = [
-  ["1 … 8", "Overview, Routes, Latency, Local, Budgets, Adapters, Exchanges, Drift"], ["[ and ]", "a shorter, a longer time range"], ["r", "choose the time range"], ["l", "live or paused"], ["t", "light or dark"], ["?", "this help"],
+  ["1 … 9", "Overview, Routes, Latency, Local, Budgets, Adapters, Exchanges, Worth it?, Drift"], ["[ and ]", "a shorter, a longer time range"], ["r", "choose the time range"], ["l", "live or paused"], ["t", "light or dark"], ["?", "this help"],
   ["← → Home End", "from bar to bar, once a chart has the focus (Tab)"], ["Enter", "open the requests of the bar"], ["Esc", "let go of the bar; close a dialog"],
 ];
 

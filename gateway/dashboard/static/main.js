@@ -18,10 +18,11 @@ import { RANGES, between, fitting, span } from "./period.js";
 import * as routes from "./routes.js";
 import { at, href, read } from "./state.js";
 import { welcome } from "./summary.js";
+import * as worth from "./worth.js";
 
 const EVERY_MS = 5000, SELDOM_MS = 30000, RARELY_MS = 120000; // short ranges move, long ones hardly do
-const modules = { overview, routes, latency, local, budgets, adapters, exchanges, drift };
-const titles = { overview: "Overview", routes: "Routes", latency: "Latency", local: "Local", budgets: "Budgets", adapters: "Adapters", exchanges: "Exchanges", drift: "Drift" };
+const modules = { overview, routes, latency, local, budgets, adapters, exchanges, worth, drift };
+const titles = { overview: "Overview", routes: "Routes", latency: "Latency", local: "Local", budgets: "Budgets", adapters: "Adapters", exchanges: "Exchanges", worth: "Worth it?", drift: "Drift" };
 const detail = new Detail(byId("detail")), help = new Help(byId("help"));
 let state = read(), timer = 0, round = 0, shown = null, lastPeriod = null;
 

@@ -2,7 +2,7 @@
 
 import { RANGES } from "./period.js";
 
-export const VIEWS = ["overview", "routes", "latency", "local", "budgets", "adapters", "exchanges", "drift"];
+export const VIEWS = ["overview", "routes", "latency", "local", "budgets", "adapters", "exchanges", "worth", "drift"];
 const GROUPS = ["route", "backend", "key", "tag", "adapter"];
 const FILTERS = ["route", "backend", "key"];
 const METRICS = ["cost", "saved", "per1k", "requests", "failed", "fallback", "local", "tokens"];
