@@ -39,7 +39,7 @@ PROCESS = "import sys, pathlib; from gateway.config.load import load; from gatew
 
 @dataclass
 class RealEngine:
-    """The installation around the replica: `local` serves `base`, adapters lie in `directory/adapters/{red,green,zero}`."""
+    """The installation around the replica: `local` serves `base`, adapters lie in `directory/adapters/{red,green,blue,zero}`."""
 
     directory: Path
     config: Config

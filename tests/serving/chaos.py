@@ -104,7 +104,7 @@ class World:
 
     def _ask(self) -> None:
         with httpx.Client(base_url=self.worker.url, timeout=60) as http:
-            while not self._stop.wait(0.05):
+            while not self._stop.wait(0.1):
                 answer = http.post("/v1/completions", json={"model": "plain", "prompt": "hi", "max_tokens": 1})
                 body = answer.json()
                 text = str(body["choices"][0]["text"]) if answer.status_code == 200 else answer.text

@@ -20,7 +20,7 @@ PROBES = ([5, 9, 30, 77, 120, 33, 8, 64], [200, 17, 17, 91, 44, 250, 3], [70, 71
 
 
 def build(root: Path) -> None:
-    """`root/base`, `root/adapters/{red,green,zero}`: two that differ clearly from the base and each other, one that changes nothing."""
+    """`root/base`, `root/adapters/{red,green,blue,zero}`: three that differ clearly from the base and each other, one that changes nothing."""
     base = root / "base"
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocab = {token: i for i, token in enumerate(["<pad>", "<s>", "</s>", *alphabet])}
@@ -35,7 +35,7 @@ def build(root: Path) -> None:
         max_position_embeddings=512, bos_token_id=1, eos_token_id=2, pad_token_id=0, tie_word_embeddings=False,
     )  # fmt: skip
     LlamaForCausalLM(config).save_pretrained(str(base))
-    for name, seed, size in (("red", 11, 0.4), ("green", 22, 0.4), ("zero", 33, 0.0)):
+    for name, seed, size in (("red", 11, 0.4), ("green", 22, 0.4), ("blue", 44, 0.4), ("zero", 33, 0.0)):
         _adapter(base, root / "adapters" / name, seed, size)
 
 
