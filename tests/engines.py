@@ -31,7 +31,7 @@ from tests.databases import prepare
 ROOT = Path(__file__).parents[1]
 # Tools and shapes as a real base would have them. A random model that may choose white space between JSON tokens never stops taking it.
 SHAPES = '{"backend": "xgrammar", "disable_any_whitespace": true}'
-ARGS = ("--max-model-len", "512", "--enable-auto-tool-choice", "--tool-call-parser", "hermes", "--structured-outputs-config", SHAPES)
+ARGS = ("--max-model-len", "512", "--max-cpu-loras", "32", "--enable-auto-tool-choice", "--tool-call-parser", "hermes", "--structured-outputs-config", SHAPES)
 ENV = {"VLLM_ENFORCE_STRICT_TOOL_CALLING": "0"}  # forced calls by their JSON schema: Hermes's own form leaves the arguments open, and they never end
 START_S = 180.0  # 16 s on two idle cores; a busy machine takes several times that
 PROCESS = "import sys, pathlib; from gateway.config.load import load; from gateway.controller import main; sys.exit(main(load(pathlib.Path(sys.argv[1]), {})))"
