@@ -28,6 +28,7 @@ from gateway.engine_watch import Uptime, Work
 from gateway.files import sweep as files
 from gateway.fine_tuning.runner import Trainer
 from gateway.metric_files import EVERY_S
+from gateway.quality.duty import Quality
 from gateway.reload import reread
 from gateway.store import gpu, gpu_days, retention, rollups
 from gateway.store.ingest import Ingester
@@ -53,6 +54,7 @@ RETENTION_S = 3600.0
 BATCHES_S = 0.5
 FINE_TUNING_S = 0.5
 ALERTS_S = 2.0
+QUALITY_S = 1.0
 DRIFT_S = 1.0
 
 
@@ -90,6 +92,7 @@ class Controller:
         self._ingester = Ingester(self._database, data_dir / "spool")
         self._reconciler = Reconciler(self._database, data_dir, clock, log.info)
         self._alerts = Alerts(self._database, clock)
+        self._quality = Quality(self._database, clock, log.info)
         self._batches = Batches(self._database, data_dir, clock)
         self._trainer = Trainer(self._database, clock, environ)
         self._drift = monitor.Monitor(self._database, clock)
@@ -127,6 +130,7 @@ class Controller:
             Loop("fine-tuning", self._train, FINE_TUNING_S),
             Loop("engine work", self._work.once, WORK_S),
             Loop("retention", self._forget, RETENTION_S),
+            Loop("quality", self._judge, QUALITY_S),
         )
         to_the_end = (
             Loop("the ledger", self._ingest, INGEST_S),
@@ -200,6 +204,9 @@ class Controller:
 
     async def _train(self) -> None:
         await self._trainer.once(self.config)
+
+    async def _judge(self) -> None:
+        await self._quality.once(self.config)
 
     async def _alert(self) -> None:
         await self._alerts.once(self.config)

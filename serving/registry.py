@@ -15,6 +15,7 @@ from sqlalchemy import Connection, RowMapping, and_, delete, insert, select, upd
 
 from router.errors import Reason, RequestError
 from router.naming import valid_name
+from router.stage import check
 from router.types import Stage
 from serving import room
 from serving.database import bump
@@ -232,6 +233,31 @@ def apply(conn: Connection, ready: Mapping[str, frozenset[int]], routes: Mapping
             said += _changes(before, after)
         _stage(conn, before.name, default_stages(after, mine, stages(conn) if after != before else known), "route came later", now)
     return said
+
+
+def set_stage(conn: Connection, place: tuple[str, str, int], stage: Stage, reason: str, now: float, actor: str = "controller") -> None:
+    """What the router may do with (route, adapter, version) from now on, with a line in the audit trail. StateError where the stages have no such step."""
+    route, adapter, version = place
+    before = view(conn, adapter)
+    find(before, version)
+    old = stage_of(before, version, route, stages(conn))
+    check(old, stage)
+    if old is not stage or place not in stages(conn):
+        _stage(conn, adapter, {(route, version): stage}, reason, now)
+        _note(conn, (adapter, version), "stage", actor, reason, {"route": route, "from": old.value, "to": stage.value}, now)
+
+
+def entered(conn: Connection) -> dict[tuple[str, str, int], float]:
+    """Since when each (route, adapter, version) is in its stage, epoch seconds."""
+    return {(row.route, row.adapter, row.version): row.changed_at for row in conn.execute(select(route_stages))}
+
+
+def pins(conn: Connection, adapter: str) -> dict[int, str]:
+    """The versions whose place an operator forced by hand, with who and why: the last of their verbs that was no controller's was forced."""
+    a = adapter_audit.c
+    rows = conn.execute(select(adapter_audit).where(a.adapter == adapter, a.verb.in_(("canary", "promote")), a.actor != "controller").order_by(a.id))
+    last = {row.version: row for row in rows}
+    return {version: f"{row.actor}: {row.reason}" for version, row in last.items() if version is not None and row.detail.get("force")}
 
 
 def _save(conn: Connection, before: AdapterView, after: AdapterView, routes: Mapping[str, bool], reason: str, now: float) -> None:

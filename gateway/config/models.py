@@ -7,6 +7,7 @@ the name says otherwise, amounts are dollars as exact decimals with integer nano
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal
@@ -207,11 +208,25 @@ class HedgeConfig(Section):
     spend: Share = 0.05
 
 
+class ShadowConfig(Section):
+    """Which share of conversations is also asked of the other side, what that may cost hosted, and how far two equally good sides agree."""
+
+    share: Share = 0.0
+    usd_per_day: Usd = Decimal(1)
+    agree: Share = 0.9
+
+    @property
+    def nanousd_per_day(self) -> int:
+        """The allowance in nano-dollars."""
+        return parse_usd(self.usd_per_day)
+
+
 class QualityConfig(Section):
-    """The non-inferiority margin against the first candidate, and the suite it is judged on."""
+    """The non-inferiority margin against the first candidate, the suite it is judged on, and shadow calls."""
 
     floor: Margin = -0.02
     suite: FilePath | None = None
+    shadow: ShadowConfig = ShadowConfig()
 
 
 class CaptureConfig(Section):
