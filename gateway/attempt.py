@@ -54,6 +54,8 @@ def judge(run: Run, call: Call, error: UpstreamError | None) -> None:
     board, now = run.gateway.fleet.board, run.gateway.clock()
     if error is not None and error.code == "upstream_unreachable" and call.backend.candidate.kind == "local":
         board.suspect(call.base, now)
+        if not call.ticket.probe:
+            return  # it is left alone for a moment, and tried again by who comes then: nothing is lost by that but an instant
     if isinstance(error, UpstreamRefused) and error.retry_after_s is not None and error.status in {429, 503}:
         board.retry_after(call.name, now + error.retry_after_s)
         return
@@ -121,7 +123,10 @@ async def _once(run: Run, guard: Guard, call: Call, *, more: bool) -> Call:
 
 
 def _errand(run: Run, call: Call) -> Errand:
-    return Errand(call.backend.candidate.owner, run.features.prompt_bytes / live_of(run, call.name).bytes_per_token, run.ask.stream)
+    backend = call.backend
+    candidate = backend.candidate
+    tokens = (run.features.prompt_bytes + candidate.program_bytes) / live_of(run, call.name).bytes_per_token
+    return Errand(candidate.owner, tokens, run.ask.stream, candidate.backend if candidate.adapter is not None else "", backend.adapter_slots)
 
 
 def _bases(run: Run, backend: Backend) -> list[str]:

@@ -192,7 +192,8 @@ class _Maker:
             gpu_hour_nanousd=engine.gpu_hour_nanousd,
         )
         slots = len(usable) * (_number(engine, "--max-num-seqs") or PRIOR_SLOTS)
-        return Backend(candidate, tuple(_api(replica) for replica in usable), names, engine_headers(engine), slots=slots)
+        bases, adapter_slots = tuple(_api(replica) for replica in usable), _adapter_slots(engine, len(usable))
+        return Backend(candidate, bases, names, engine_headers(engine), slots=slots, adapter_slots=adapter_slots)
 
 
 def provider_headers(provider: ProviderConfig) -> dict[str, str]:
@@ -240,6 +241,11 @@ def _digested(snapshot: Snapshot) -> Snapshot:
 
 def _models(provider: ProviderConfig) -> tuple[str, ...]:
     return (provider.models,) if isinstance(provider.models, str) else provider.models
+
+
+def _adapter_slots(engine: EngineConfig, replicas: int) -> int:
+    """How many adapters are served at once; 0: not known, for an engine that somebody else runs."""
+    return 0 if not engine.managed else replicas * engine.max_loras
 
 
 def _api(replica: ReplicaView) -> str:

@@ -17,6 +17,7 @@ from serving.views import AdapterView, ReplicaView, Stages
 class Backend:
     """How a candidate is called. `bases` are the addresses its endpoints hang below (one for a provider, one per usable replica of an engine), `names`
     the model name to send to each; `headers` carry the credentials. `rename` is set where an answer would carry another name than it should.
+    `adapter_slots`: how many adapters an engine serves at once (0: not known).
     `tiered`: the price depends on the size of the prompt, so the candidate's is that of a small one;
     `priced_until`: epoch seconds before which that price holds; `program`: what is put before each conversation."""
 
@@ -25,6 +26,7 @@ class Backend:
     names: Mapping[str, str]
     headers: Mapping[str, str] = field(repr=False)
     slots: int = 0
+    adapter_slots: int = 0
     rename: Rename | None = None
     provider_kind: str = ""
     tiered: bool = False
