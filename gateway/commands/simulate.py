@@ -37,6 +37,7 @@ def simulate(
     gpu_hour_usd: float | None = None,
     slo_ttft_ms: float | None = None,
     slo_total_ms: float | None = None,
+    replicas: Annotated[int | None, typer.Option(help="Engine replicas, where it is not the scenario that says: what one more GPU would do.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write a page with pictures there.")] = None,
     config: ConfigPath = None,
     json: Json = False,
@@ -51,15 +52,18 @@ def simulate(
         found = found.first(requests)
     names = synthetic if found is None and synthetic is not None else scenario
     chosen = tuple(SCENARIOS) if names == "all" else tuple(name.strip() for name in names.split(",") if name.strip())
-    for value, option in ((rate, "--rate"), (float(seeds), "--seeds"), (float(requests or 1), "--requests")):
+    above = {"--rate": rate, "--seeds": seeds, "--requests": requests or 1, "--replicas": 1 if replicas is None else replicas}
+    for option, value in above.items():
         if not value > 0:
             raise ConfigError(f"{option} must be above 0")
     price = _price(input_usd_per_m, output_usd_per_m, cached_input_usd_per_m)
-    wanted = Wanted(found, chosen, tuple(policy or ()), seeds, rate, max(tries, 0), price, slo_ttft_ms, slo_total_ms, gpu_hour_usd)
+    wanted = Wanted(found, chosen, tuple(policy or ()), seeds, rate, max(tries, 0), price, slo_ttft_ms, slo_total_ms, gpu_hour_usd, replicas, html is not None)
     document = run(wanted, _progress())
     if html is not None:
         html.write_text(report.page(document), encoding="utf-8")
     show(document, json, report.show)
+    if document["interrupted"]:
+        raise typer.Exit(130)
 
 
 def _trace(path: Path | None, synthetic: str | None, ledger: str | None, span: tuple[str | None, str | None], config: Path | None) -> Trace | None:

@@ -7,6 +7,7 @@ from html import escape
 from typing import Any
 
 from gateway import terminal
+from gateway.simulation import pictures
 from router.errors import Problem
 
 _WIDTH, _HEIGHT, _EDGE = 640, 300, 46
@@ -42,7 +43,8 @@ def show(document: Mapping[str, Any]) -> None:
         terminal.line(f"\n{scenario['scenario']}: {scenario['title']}. {_summary(scenario)}")
         terminal.rows([_shown(row) for row in scenario["policies"]], list(_COLUMNS.values()))
     terminal.line(
-        "\nCost and misses: hosted dollars plus the price of each miss (twice the request's list price). Captured: of the saving a clairvoyant reached."
+        ("\nInterrupted: what was done until then." if document["interrupted"] else "")
+        + "\nCost and misses: hosted dollars plus the price of each miss (twice the request's list price). Captured: of the saving a clairvoyant reached."
     )
 
 
@@ -61,7 +63,8 @@ def _summary(scenario: Mapping[str, Any]) -> str:
     said = f"{scenario['requests']:,} requests in {scenario['seconds']:,.0f} s, {scenario['runs']} run{'s' if scenario['runs'] > 1 else ''}"
     if scenario["clairvoyant_usd"] is None:
         return f"{said}."
-    return f"{said}; nobody can be below ${_money(scenario['bound_usd'])}, a clairvoyant reached ${_money(scenario['clairvoyant_usd'])}."
+    gap = "" if scenario["gap"] is None else f" ({scenario['gap']:.0%} between them)"
+    return f"{said}; nobody can be below ${_money(scenario['bound_usd'])}, a clairvoyant reached ${_money(scenario['clairvoyant_usd'])}{gap}."
 
 
 def _shown(row: Mapping[str, Any]) -> dict[str, str]:
@@ -92,7 +95,8 @@ def _section(scenario: Mapping[str, Any]) -> str:
         lines.append(f"<tr{mark}>{''.join(f'<td>{escape(cell)}</td>' for cell in _shown(row).values())}</tr>")
     title = f"<h2>{escape(scenario['scenario'])}: {escape(scenario['title'])}</h2>"
     table = f'<div class="wide"><table><tr>{header}</tr>{"".join(lines)}</table></div>'
-    return f'{title}<p class="note">{escape(_summary(scenario))}</p>{_picture(scenario["policies"])}{table}'
+    closer = pictures.timeline(scenario["timeline"]) + pictures.pareto(scenario["pareto"]) if "timeline" in scenario else ""
+    return f'{title}<p class="note">{escape(_summary(scenario))}</p>{_picture(scenario["policies"])}{table}{closer}'
 
 
 def _picture(policies: Sequence[Mapping[str, Any]]) -> str:

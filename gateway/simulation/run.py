@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from gateway.live import Board, Observation
 from gateway.prompt_queue import Place
+from gateway.simulation.closer import FACTORS, pareto, timeline
 from router.errors import ConfigError
 from router.money import usd
 from router.simulation.baselines import BASELINES
@@ -21,7 +22,10 @@ OURS = "breakeven"
 
 
 class Wanted(NamedTuple):
-    """What to simulate. `scenarios` are weather over `trace`, or over traces of their own where it is None. None elsewhere: as the scenario has it."""
+    """What to simulate. `scenarios` are weather over `trace`, or over traces of their own where it is None. None elsewhere: as the scenario has it.
+
+    `closer`: also what our policy does through each run, and for other prices of a miss.
+    """
 
     trace: Trace | None
     scenarios: tuple[str, ...]
@@ -33,15 +37,18 @@ class Wanted(NamedTuple):
     ttft_ms: float | None = None
     total_ms: float | None = None
     gpu_hour_usd: float | None = None
+    replicas: int | None = None
+    closer: bool = False
 
 
 def run(wanted: Wanted, progress: Callable[[int, int], None] = lambda _done, _total: None) -> dict[str, Any]:
-    """The document `breakeven simulate --json` prints. Raises ConfigError for names that do not exist."""
+    """The document `breakeven simulate --json` prints; of a run that is interrupted, the scenarios that were done. Raises ConfigError for names that do not
+    exist."""
     chosen = _policies(wanted.policies)
     unknown = [name for name in wanted.scenarios if name not in SCENARIOS]
     if unknown:
         raise ConfigError(f"no scenario is called {', '.join(unknown)}; there are: {', '.join(SCENARIOS)}")
-    each = len(chosen) * wanted.seeds + (1 if wanted.tries else 0)
+    each = len(chosen) * wanted.seeds + (1 if wanted.tries else 0) + (1 + len(FACTORS) if wanted.closer else 0)
     total, done = each * len(wanted.scenarios), 0
 
     def step() -> None:
@@ -49,17 +56,32 @@ def run(wanted: Wanted, progress: Callable[[int, int], None] = lambda _done, _to
         done += 1
         progress(done, total)
 
-    comparisons = []
-    for name in wanted.scenarios:
-        settings = [(_setting(wanted, name, seed), seed) for seed in range(1, wanted.seeds + 1)]
-        comparisons.append((settings[0][0], compare(name, settings, chosen, tries=wanted.tries, on_run=step)))
+    scenarios: list[dict[str, Any]] = []
+    interrupted = False
+    try:
+        for name in wanted.scenarios:
+            scenarios.append(_scenario(wanted, name, chosen, step))  # noqa: PERF401 - what is done is kept when the next is interrupted
+    except KeyboardInterrupt:
+        interrupted = True
     problems = [] if wanted.trace is None else [problem.as_dict() for problem in wanted.trace.problems]
     return {
         "object": "simulation",
         "trace": None if wanted.trace is None else {"name": wanted.trace.name, "requests": len(wanted.trace.asks), "left_out": wanted.trace.left_out},
         "problems": problems,
-        "scenarios": [_comparison(first, found) for first, found in comparisons],
+        "interrupted": interrupted,
+        "scenarios": scenarios,
     }
+
+
+def _scenario(wanted: Wanted, name: str, chosen: Sequence[Make], step: Callable[[], None]) -> dict[str, Any]:
+    settings = [(_setting(wanted, name, seed), seed) for seed in range(1, wanted.seeds + 1)]
+    first, seed = settings[0]
+    document = _comparison(first, compare(name, settings, chosen, tries=wanted.tries, on_run=step))
+    if wanted.closer:
+        document["timeline"] = timeline(first, seed, lesson)
+        step()
+        document["pareto"] = pareto(first, seed, lesson, on_run=step)
+    return document
 
 
 def _policies(names: Sequence[str]) -> list[Make]:
@@ -97,13 +119,14 @@ def _setting(wanted: Wanted, name: str, seed: int) -> Setting:
         trace=found.trace.scaled(wanted.rate),
         price=wanted.price or found.price,
         slo=slo,
+        replicas=found.replicas if wanted.replicas is None else wanted.replicas,
         gpu_hour_usd=found.gpu_hour_usd if wanted.gpu_hour_usd is None else wanted.gpu_hour_usd,
     )
 
 
 def _comparison(first: Setting, found: Comparison) -> dict[str, Any]:
     seconds = first.trace.seconds
-    gpu = round(first.gpu_hour_usd * 1e9 * seconds / 3600.0)
+    gpu = round(first.gpu_hour_usd * 1e9 * seconds / 3600.0) * first.replicas
     return {
         "scenario": found.scenario,
         "title": SCENARIOS[found.scenario].title,
@@ -113,8 +136,16 @@ def _comparison(first: Setting, found: Comparison) -> dict[str, Any]:
         "gpu_usd": usd(gpu),
         "bound_usd": usd(found.bound_nanousd),
         "clairvoyant_usd": usd(found.clairvoyant_nanousd),
+        "gap": _gap(found),
         "policies": [_result(each) for each in sorted(found.results, key=lambda result: result.objective_nanousd)],
     }
+
+
+def _gap(found: Comparison) -> float | None:
+    """Which share of what the clairvoyant pays the bound leaves open: the truth lies between them."""
+    if found.bound_nanousd is None or not found.clairvoyant_nanousd:
+        return None
+    return round(1.0 - found.bound_nanousd / found.clairvoyant_nanousd, 4)
 
 
 def _result(found: Result) -> dict[str, Any]:

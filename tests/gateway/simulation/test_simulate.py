@@ -9,7 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from gateway.simulation.closer import pareto, timeline
+from gateway.simulation.run import Wanted, lesson
+from gateway.simulation.run import run as simulation
 from gateway.store import exchanges
+from router.simulation.scenarios import on_trace
+from router.simulation.trace import Shape, synthetic
 from router.types import Exchange, Outcome, Usage
 from serving.database import connect, writing
 from tests.commands import Run, runner
@@ -40,7 +45,8 @@ def test_a_trace(run: Run, tmp_path: Path) -> None:
     assert "breakeven" in out
     assert "all local" in out
     page = (tmp_path / "page.html").read_text()
-    assert "<svg" in page
+    assert page.count("<svg") == 3  # policies, time, prices of a miss
+    assert "price of engine work" in page
     assert "http" not in page.replace("http-equiv", "")
     code, out, _ = run(file, "--policy", "all local", "--tries", "2", "--json")
     document = out
@@ -120,3 +126,39 @@ def test_bad_input(run: Run, tmp_path: Path) -> None:
     ):
         code, _, err = run(*arguments)
         assert (code, said in err) == (2, True), (arguments, err)
+
+
+def test_one_more_gpu() -> None:
+    """Two replicas take what one did not: less is paid to the provider, and the GPUs cost twice as much."""
+    wanted = Wanted(synthetic("busy", Shape(rate=60.0, seconds=20.0), 1), ("calm",), ("all hosted",), tries=0)
+    (one,), (two,) = (simulation(wanted._replace(replicas=count))["scenarios"] for count in (1, 2))
+    spent = [next(float(row["hosted_usd"]) for row in found["policies"] if row["policy"] == "breakeven") for found in (one, two)]
+    assert spent[1] < spent[0] / 2
+    assert float(two["gpu_usd"]) == pytest.approx(2 * float(one["gpu_usd"]))
+
+
+def test_what_is_done_is_kept() -> None:
+    """Ctrl-C in the second scenario leaves the first."""
+    trace = synthetic("busy", Shape(rate=5.0, seconds=20.0), 1)
+    wanted = Wanted(trace, ("calm", "outage"), ("all hosted",), tries=0)
+
+    def stop(done: int, total: int) -> None:
+        assert done <= total
+        if done > 2:
+            raise KeyboardInterrupt
+
+    document = simulation(wanted, stop)
+    assert document["interrupted"]
+    assert [scenario["scenario"] for scenario in document["scenarios"]] == ["calm"]
+
+
+def test_a_look_at_ours_alone() -> None:
+    """Through an outage: who was asked, ten seconds at a time; and dearer misses never buy more of them."""
+    found = on_trace("outage", synthetic("busy", Shape(rate=30.0, seconds=60.0), 1))
+    entries = timeline(found, 1, lesson)
+    assert sum(entry["requests"] for entry in entries) == len(found.trace.asks)
+    assert [entry["at_s"] for entry in entries] == [0.0, 10.0, 20.0, 30.0, 40.0, 50.0]
+    assert all(0.0 <= entry["local_share"] <= 1.0 for entry in entries)
+    points = pareto(found, 1, lesson, (0.0, 8.0))
+    assert float(points[0]["hosted_usd"]) <= float(points[1]["hosted_usd"])
+    assert points[0]["slo_attained"] <= points[1]["slo_attained"] + 0.01
