@@ -78,6 +78,15 @@ def lives(draw: st.DrawFn, backend: str) -> Live:
         requests_left=draw(st.none() | st.integers(0, 50)),
         tokens_left=draw(st.none() | st.integers(0, 50_000)),
         probe_due=draw(st.booleans()),
+        ahead_tokens=draw(st.floats(0, 1e5)),
+        prompt_ms=draw(st.sampled_from([0.0, 0.02, 0.5])),
+        usual_prompt=draw(st.floats(0, 1e4)),
+        load_ms=draw(st.sampled_from([0.0, 1e-4, 1e-2])),
+        usual_load=draw(st.floats(0, 1e5)),
+        load_tokens=draw(st.floats(0, 1e5)),
+        evidence=draw(st.none() | st.floats(0, 100)),
+        usual_saving=draw(st.sampled_from([0.0, 5e5, 1e7])),
+        blocked_ms=draw(st.sampled_from([0.0, 0.0, 2_000.0])),
     )
 
 
