@@ -19,9 +19,10 @@ from gateway.bell import Bell
 from gateway.drift import gauges as drift_gauges
 from gateway.metric_files import CONTROLLER, MetricFiles, Said
 from gateway.metrics import Metrics
-from gateway.store import drift, gpu_totals
+from gateway.store import drift, fine_tuning, gpu_totals
 from gateway.store.backlog import Backlog, backlog, offsets
 from gateway.store.drift import State
+from gateway.store.fine_tuning import Gauges
 from gateway.store.gpu_totals import Total
 from gateway.store.ingest import Ingester
 from gateway.telemetry.traces import Traces
@@ -78,8 +79,10 @@ class ControllerMetrics:
     async def once(self) -> None:
         """Look at the ledger and the GPU bill, and write it all down."""
         async with self._looking:
-            behind, bill, drifting = await asyncio.to_thread(self._look)
+            behind, bill, drifting, jobs = await asyncio.to_thread(self._look)
             metrics = self.metrics
+            metrics.replace("breakeven_fine_tuning_jobs", {(status,): float(count) for status, count in jobs.statuses.items()})
+            metrics.replace("breakeven_fine_tuning", jobs.numbers)
             metrics.replace("breakeven_drift_level", drift_gauges.levels(drifting))
             metrics.replace("breakeven_drift", drift_gauges.features(drifting))
             metrics.set("breakeven_ledger_backlog_bytes", behind.size)
@@ -100,10 +103,11 @@ class ControllerMetrics:
         self.metrics.count("breakeven_ledger_rows", by=rows)
         self.metrics.count("breakeven_ledger_interrupted_requests", by=interrupted)
 
-    def _look(self) -> tuple[Backlog, list[Total], list[State]]:
+    def _look(self) -> tuple[Backlog, list[Total], list[State], Gauges]:
         with reading(self._database) as conn:
             read, bill, drifting = offsets(conn), gpu_totals.since(conn, self._gpu.begin), drift.states(conn)
-        return backlog(self._spool, read), bill, drifting
+            jobs = fine_tuning.gauges(conn)
+        return backlog(self._spool, read), bill, drifting, jobs
 
     async def _write(self) -> None:
         await asyncio.to_thread(self._files.write, Said(CONTROLLER, self._clock(), dict(self.metrics.cells())))

@@ -94,6 +94,8 @@ _CONTROLLER: tuple[Row, ...] = (
     Row("breakeven_trace_spans", "counter", "Spans for the OTLP endpoint: sent, dropped (the queue was full) or failed (it did not take them).", ("result",)),
     Row("breakeven_trace_queue_length", "gauge", "Spans that wait to be sent.", merge="max"),
     Row("breakeven_drift_level", "gauge", "Drift of an adapter version on a route: 0 none, 1 notify, 2 shadow, 3 stop, 4 retrain.", _DRIFT, merge="max"),
+    Row("breakeven_fine_tuning_jobs", "gauge", "Fine-tuning jobs by status.", ("status",), merge="max"),
+    Row("breakeven_fine_tuning", "gauge", "Jobs that train: progress (0 to 1) and the numbers of the last step told.", ("job", "number"), merge="max"),
     Row("breakeven_drift", "gauge", "A feature's distance from what is usual, as a share of what chance explains; from 1 on it counts.", _FEATURE, merge="max"),
 )
 TABLE: tuple[Row, ...] = _REQUESTS + _WORKERS + _CONTROLLER

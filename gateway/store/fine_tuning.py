@@ -116,6 +116,14 @@ class Model:
     version: int
 
 
+@dataclass(frozen=True, slots=True)
+class Gauges:
+    """Jobs by status, and of each that trains its progress and its latest numbers: (job, name) -> value."""
+
+    statuses: Mapping[str, int]
+    numbers: Mapping[tuple[str, ...], float]
+
+
 def new_id() -> str:
     """An id for a new job."""
     return PREFIX + secrets.token_hex(12)
@@ -183,9 +191,18 @@ def count_unfinished(conn: Connection, key_id: str | None) -> int:
     return int(conn.execute(chosen).scalar_one())
 
 
-def counts(conn: Connection) -> dict[str, int]:
-    """How many jobs are in each state, for metrics."""
-    return {row.status: int(row.n) for row in conn.execute(select(ft_jobs.c.status, func.count().label("n")).group_by(ft_jobs.c.status))}
+def gauges(conn: Connection) -> Gauges:
+    """What metrics show."""
+    counted = conn.execute(select(ft_jobs.c.status, func.count().label("n")).group_by(ft_jobs.c.status))
+    statuses = {row.status: int(row.n) for row in counted}
+    numbers: dict[tuple[str, ...], float] = {}
+    for job in _jobs(conn, select(ft_jobs).where(ft_jobs.c.status == "running")) if statuses.get("running") else ():
+        numbers[job.id, "progress"] = job.reached / job.total if job.total else 0.0
+        last = select(ft_events.c.data).where(ft_events.c.job == job.id, ft_events.c.type == "metrics").order_by(ft_events.c.number.desc()).limit(1)
+        for name, value in (conn.execute(last).scalar() or {}).items():
+            if value is not None:
+                numbers[job.id, name] = float(value)
+    return Gauges(statuses, numbers)
 
 
 def move(conn: Connection, job_id: str, to: str, now: float, **values: Any) -> bool:

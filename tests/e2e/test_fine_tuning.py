@@ -142,7 +142,7 @@ def test_pause_resume_cancel_and_what_is_wrong(sdk: openai.OpenAI, real_engine: 
         return max((int(said.split("/")[0].removeprefix("Step ")) for said in told(sdk, job.id) if said.startswith("Step ")), default=0)
 
     until(lambda: step() >= 20, lambda: told(sdk, job.id))
-    assert sdk.fine_tuning.jobs.pause(job.id).status == "paused"
+    assert str(sdk.fine_tuning.jobs.pause(job.id).status) == "paused"
     work = job_files.work(real_engine.config.server.data_dir, job.id)
     until(lambda: not (work / job_files.RECORD).exists(), lambda: "it trains on")
     stood = step()

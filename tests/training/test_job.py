@@ -175,6 +175,13 @@ def test_numbers_are_told_once(world: World) -> None:
     assert {event.type for event in world.events()} == {"metrics"}
     desk.progress(Progress("training", 3, 4, 30.0, 10.0))
     assert (world.seen().reached, world.seen().total, world.seen().estimated_finish) == (3, 4, 60.0)
+    with writing(world.database) as conn:
+        fine_tuning.move(conn, world.job.id, "queued", 1.0)
+        fine_tuning.move(conn, world.job.id, "running", 1.0)
+        shown = fine_tuning.gauges(conn)
+    assert shown.statuses == {"running": 1}
+    assert shown.numbers[world.job.id, "progress"] == 0.75
+    assert shown.numbers[world.job.id, "full_valid_loss"] == 0.6
 
 
 def test_a_pause_is_seen_between_two_steps(world: World) -> None:

@@ -73,8 +73,8 @@ def test_lists_go_page_by_page(gateway: LiveGateway, sdk: openai.OpenAI, file_id
 def test_cancel_pause_and_resume(sdk: openai.OpenAI, file_id: str) -> None:
     """Each answers the changed job at once; asked again nothing changes; an end is an end."""
     made = sdk.fine_tuning.jobs.create(model="local", training_file=file_id)
-    assert sdk.fine_tuning.jobs.pause(made.id).status == "paused"
-    assert sdk.fine_tuning.jobs.pause(made.id).status == "paused"
+    assert str(sdk.fine_tuning.jobs.pause(made.id).status) == "paused"
+    assert str(sdk.fine_tuning.jobs.pause(made.id).status) == "paused"
     assert sdk.fine_tuning.jobs.resume(made.id).status == "validating_files"
     assert sdk.fine_tuning.jobs.resume(made.id).status == "validating_files"
     ended = sdk.fine_tuning.jobs.cancel(made.id)
