@@ -68,7 +68,7 @@ async def test_the_whole_way_over_http(live: LiveGateway, http: httpx.AsyncClien
 
 async def test_refusals_have_reasons(live: LiveGateway, http: httpx.AsyncClient, tmp_path: Path) -> None:
     """422 adapter_refused with code, message and remedy of each; nothing is kept."""
-    bad = adapter(tmp_path, "bad", tensors=lora(dtype="F16"), base_model_name_or_path="other/model")
+    bad = adapter(tmp_path, "bad", tensors={k: ("I16", s, r[: len(r) // 2]) for k, (_, s, r) in lora().items()}, base_model_name_or_path="other/model")
     answer = await add(http, bad)
     assert answer.status_code == 422
     error = answer.json()["error"]
