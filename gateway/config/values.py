@@ -146,6 +146,7 @@ Port = Annotated[int, BeforeValidator(_number), Field(ge=0, le=65535)]
 Millis = Annotated[float, BeforeValidator(_number), Field(gt=0, allow_inf_nan=False)]
 Seconds = Millis
 Rate = Millis
+Hours = Annotated[float, BeforeValidator(_number), Field(ge=0, le=8760)]
 Tolerance = Annotated[float, BeforeValidator(_number), Field(gt=0, le=1000)]
 After = Annotated[float | Literal["p95"], BeforeValidator(_after)]
 Days = Annotated[float, BeforeValidator(_number), Field(gt=0, le=36500, allow_inf_nan=False)]

@@ -194,7 +194,7 @@ def forget(database: Engine, now: float) -> int:
 
 def _rules(config: Config, route: str) -> Rules:
     least = config.routes[route].drift.min_change
-    return Rules(config.drift.false_alarms, config.drift.min_change if least is None else least)
+    return Rules(config.drift.false_alarms, config.drift.min_change if least is None else least, config.drift.learn_hours * 3600.0)
 
 
 def _save(conn: Connection, one: _Kept, now: float) -> None:

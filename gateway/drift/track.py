@@ -1,8 +1,8 @@
 """Counts of one stream of requests: the baseline it is measured against, and its newest blocks. Plain numbers; time comes with the samples.
 
 Blocks wait a while before the baseline takes them, so that what is just beginning to change does not become what it is compared with. The baseline is full
-after so many requests and a whole day; from then on it stays as it is. Blocks that grow old beside it go to the hour of the week they belong to, for some
-weeks; once there are such weeks, each block is compared with its own hour.
+after so many requests and a whole day; from then on it stays as it is. Blocks that grow old go to the hour of the week they belong to as well, for some weeks;
+once there are days, each block is compared with its own hour of the day, once there are weeks, with its own hour of the week.
 """
 
 from __future__ import annotations
@@ -20,14 +20,18 @@ from router.drift import BLOCK, SPANS
 # Requests a baseline has before anything is compared with it, and when it is full.
 LEAST = 8 * BLOCK
 FULL = 64 * BLOCK
+# Requests of an hour: fewer would say too little, even where the thresholds take account of it.
+LEAST_HOUR = 2 * BLOCK
 FULL_S = 86_400.0
 # Blocks that wait before they may become baseline.
 DELAY = 8
-# For how long hours of the week are filled, and after what time they are used.
+# For how long hours of the week are filled, and after what time those of a day and of a week are used.
 SEASON_S = 28 * 86_400.0
-SEASONAL_FROM_S = 14 * 86_400.0
+DAILY_FROM_S = 3 * 86_400.0
+WEEKLY_FROM_S = 14 * 86_400.0
 _HOUR_S = 3600.0
 _WEEK_HOURS = 168
+_DAY_HOURS = 24
 # Epoch time began on a Thursday.
 _MONDAY_HOURS = 72
 
@@ -55,7 +59,8 @@ class Block:
 
 @dataclass(slots=True)
 class Track:
-    """One stream. `began` is the time of its first request; `hours` the baselines by hour of the week, `stale` which of them changed."""
+    """One stream. `began` is the time of its first request; `hours` the baselines by hour of the week, `stale` which of them changed, `mixed` what they
+    come to for each span until the next block."""
 
     layout: Layout
     baseline: Counts
@@ -65,6 +70,7 @@ class Track:
     last: float = 0.0
     hours: dict[int, Counts] = field(default_factory=dict)
     stale: set[int] = field(default_factory=set)
+    mixed: dict[int, tuple[float, Sequence[float]] | None] = field(default_factory=dict)
 
     def add(self, sample: Sequence[Any], time: float) -> bool:
         """Count a sample; whether a block is whole with it."""
@@ -75,14 +81,16 @@ class Track:
         if self.partial.n < BLOCK:
             return False
         self.blocks.append(Block(hour_of_week(time), self.partial.counts))
+        self.mixed.clear()
         self.partial = Counts(0, [0] * self.layout.width)
         return True
 
     def learn(self, quiet: bool) -> None:
         """Let the baseline take what may become part of it. `quiet`: nothing is wrong, so that what was seen is what is usual."""
+        self.mixed.clear()
         while self.blocks:
             young = self.baseline.n < LEAST
-            filling = self.baseline.n < FULL or self.last - (self.began or 0.0) < FULL_S
+            filling = self.baseline.n < FULL or self.age_s < FULL_S
             if not (young or (len(self.blocks) > DELAY and filling and quiet)):
                 break
             block = self.blocks.popleft()
@@ -97,6 +105,11 @@ class Track:
         """Keep the newest blocks alone: for a stream that is measured against nothing."""
         while len(self.blocks) > SPANS[-1]:
             self.blocks.popleft()
+
+    @property
+    def age_s(self) -> float:
+        """Seconds from its first request to its last."""
+        return 0.0 if self.began is None else self.last - self.began
 
     @property
     def ready(self) -> bool:
@@ -132,16 +145,24 @@ class Track:
         return self._seasonal(span) is not None
 
     def _seasonal(self, span: int) -> tuple[float, Sequence[float]] | None:
+        if span not in self.mixed:
+            self.mixed[span] = self._mix(span)
+        return self.mixed[span]
+
+    def _mix(self, span: int) -> tuple[float, Sequence[float]] | None:
         """The hours of the newest blocks, mixed as they are mixed in those; their number is what the scarcest of them allows."""
-        if self.began is None or self.last - self.began < SEASONAL_FROM_S:
+        if self.age_s < DAILY_FROM_S:
             return None
         weights: dict[int, float] = {}
         for position in range(len(self.blocks) - span, len(self.blocks)):
             hour = self.blocks[position].hour
             weights[hour] = weights.get(hour, 0.0) + 1.0 / span
-        known = {hour: self.hours[hour] for hour in weights if hour in self.hours and self.hours[hour].n >= LEAST}
-        if len(known) < len(weights):
-            return None
+        known: dict[int, Counts] = {}
+        for hour in weights:
+            found = self._hour(hour)
+            if found is None:
+                return None
+            known[hour] = found
         n = min(known[hour].n / weight for hour, weight in weights.items())
         total = [0.0] * self.layout.width
         for hour, weight in weights.items():
@@ -149,8 +170,19 @@ class Track:
             total = [before + share * count for before, count in zip(total, known[hour].counts, strict=True)]
         return n, total
 
+    def _hour(self, hour: int) -> Counts | None:
+        """What is usual in this hour of the week, else of the day; None where too little is known."""
+        own = self.hours.get(hour)
+        if own is not None and own.n >= LEAST_HOUR and self.age_s >= WEEKLY_FROM_S:
+            return own
+        total = Counts(0, [0] * self.layout.width)
+        for same in range(hour % _DAY_HOURS, _WEEK_HOURS, _DAY_HOURS):
+            if same in self.hours:
+                total.take(self.hours[same])
+        return total if total.n >= LEAST_HOUR else None
+
     def _keep_hour(self, block: Block) -> None:
-        if self.last - (self.began or 0.0) > SEASON_S:
+        if self.age_s > SEASON_S:
             return
         kept = self.hours.setdefault(block.hour, Counts(0, [0] * self.layout.width))
         kept.take(Counts(BLOCK, block.counts))

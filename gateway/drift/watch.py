@@ -15,7 +15,7 @@ from gateway.drift.sketch import RATES
 from gateway.drift.track import Track, fresh, of_body, to_body
 from router import alarm
 from router.divergence import Difference, upper_rate
-from router.drift import BLOCK, LEVELS, PAIRS, STRANDS, Budget, Finding, Level, Standing, Strand, budget, fires, is_near, overall, step
+from router.drift import BLOCK, LEVELS, PAIRS, STRANDS, Budget, Finding, Level, Standing, Strand, budget, fires, is_near, overall, risen, step
 
 # How sure the highest usual rate is: it is looked up again while the baseline grows, so each time may be wrong with this chance.
 _RATE_SURPRISE = 13.8
@@ -35,10 +35,12 @@ _HAPPENED, _COULD = SAMPLE.index("events"), SAMPLE.index("chances")
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What the configuration says: at most `false_alarms` per million requests; less than `min_change` of the requests being different does not matter."""
+    """What the configuration says: at most `false_alarms` per million requests; less than `min_change` of the requests being different does not matter; for
+    the first `learn_s` seconds what comes in is learnt whatever it is, and only told about: a day has its rhythm."""
 
     false_alarms: float = 0.01
     min_change: float = 0.1
+    learn_s: float = 3 * 86_400.0
 
     @property
     def budget(self) -> Budget:
@@ -104,7 +106,10 @@ class Watch:
         if self.inputs.ready:
             found = self.inputs.differences(range(len(INPUT)), self.rules.budget.look)
             self._look("input", found, [], self.inputs)
-        self.inputs.learn(self._is_quiet("input"))
+        is_learning = self.inputs.age_s < self.rules.learn_s
+        if is_learning and risen("notify", self.standings["input"].level):
+            self.standings["input"] = Standing("notify")
+        self.inputs.learn(is_learning or self._is_quiet("input"))
         return True
 
     def outgoing(self, sample: Sequence[Any], time: float) -> bool:

@@ -42,10 +42,10 @@ def alarmed(watch: Watch) -> bool:
 def test_nothing_is_reported_over_stationary_runs() -> None:
     """200 runs of 5,000 requests each (a million), each with a baseline of its own: none raises a level. A budget ten thousand times larger is kept as well."""
     pool = streams.usual()
-    alarms = sum(feed(Watch(Rules()), pool, random.Random(seed), REQUESTS, 0.0, alarmed) <= REQUESTS for seed in range(RUNS))
+    alarms = sum(feed(Watch(Rules(learn_s=0.0)), pool, random.Random(seed), REQUESTS, 0.0, alarmed) <= REQUESTS for seed in range(RUNS))
     # The exact 95 % upper limit where nothing was seen.
     highest = -log(0.05) / RUNS if not alarms else None
-    loose = Rules(false_alarms=100.0, min_change=0.0)
+    loose = Rules(false_alarms=100.0, min_change=0.0, learn_s=0.0)
     loosely = sum(feed(Watch(loose), pool, random.Random(seed), LOOSE_REQUESTS, 0.0, alarmed) <= LOOSE_REQUESTS for seed in range(LOOSE_RUNS))
     note(
         f"drift, stationary: {RUNS} runs of {REQUESTS} requests: {alarms} false alarms (95 % upper limit per run {highest:.3f}; promised: at most "
@@ -61,7 +61,7 @@ def test_nothing_is_reported_over_stationary_runs() -> None:
 @pytest.mark.parametrize("kind", BOUNDS)
 def test_a_shift_is_found_in_time(kind: str) -> None:
     """Each of 40 streams with the shift reaches its first level within the stated number of requests, and where it may, stops routing 96 later."""
-    usual = Watch(Rules())
+    usual = Watch(Rules(learn_s=0.0))
     feed(usual, streams.usual(), random.Random(5), 4000, 0.0, lambda _: False)
     pool, began, end = streams.shifted(kind), 160_000.0, "notify" if kind in ONLY_NOTIFIED else "stop"
     first, stopped = [], []

@@ -33,6 +33,7 @@ def body(**more: Any) -> dict[str, Any]:
         "providers": {"openai": {"base_url": "http://127.0.0.1:9/v1", "api_key": "sk-test"}},
         "engines": {"local": {"urls": ["http://127.0.0.1:9"]}},
         "routes": {"triage": {"candidates": candidates, **more.pop("route", {})}},
+        "drift": {"learn_hours": 0},
         **more,
     }
 
