@@ -288,6 +288,7 @@ def evaluate(
     examples: Annotated[Path | None, typer.Option(help="Worked examples for few_shot (JSONL in chat format; default: those of the route's programs).")] = None,
     documents: Annotated[Path | None, typer.Option(help="A file or directory of texts for retrieval (default: that of the route's programs).")] = None,
     shots: Annotated[int, typer.Option(help="How many examples.", min=1)] = 16,
+    only: Annotated[str | None, typer.Option(help="These rungs alone, by commas; all that there is material for without it.")] = None,
     judge: Annotated[str | None, typer.Option(help="PROVIDER/MODEL that scores items of the scorer judge.")] = None,
     anchors: Annotated[Path | None, typer.Option(help="Labelled comparisons the judge is calibrated on (JSONL).")] = None,
     concurrency: int = 8,
@@ -305,8 +306,8 @@ def evaluate(
     with database(found) as engine:
         name, version = evaluation.adapter_version(engine, adapter)
         directory = out or found.server.data_dir / "evals" / route / (f"{name}@{version}" if name else "base")
-        material = ladder.Material(examples, documents, shots)
-        asked = evaluation.Judging(route, name, version, directory, concurrency, material=material, judge=judge, anchors=anchors)
+        material, rungs = ladder.Material(examples, documents, shots), tuple(name.strip() for name in (only or "").split(",") if name.strip())
+        asked = evaluation.Judging(route, name, version, directory, concurrency, material=material, judge=judge, anchors=anchors, only=rungs)
         document = evaluation.run_eval(found, engine, asked, remote.address(found, os.environ) + "/v1", terminal.Progress())
     if html is not None:
         html.write_bytes(Path(document["report"][1]).read_bytes())

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import orjson
 
 from router.errors import AdapterRefused, BreakevenError, ConfigError, DataError, Problem
+from router.money import usd
 
 
 class Moment(Protocol):
@@ -185,7 +186,9 @@ def trained(found: Mapping[str, Any]) -> None:
 
 def evaluation(found: Mapping[str, Any]) -> None:
     """Every rung, the gate with its reasons, and what the suite can see."""
-    rows(found["rungs"], ("rung", "model", "score", "interval", "good", "proven", "cost_per_1k_nanousd", "latency_p50_ms", "latency_p95_ms", "errors"))
+    costs = [one["cost_per_1k_nanousd"] for one in found["rungs"]]
+    shown = [one | {"usd_per_1k": "unknown" if cost is None else usd(cost)} for one, cost in zip(found["rungs"], costs, strict=True)]
+    rows(shown, ("rung", "model", "score", "interval", "good", "proven", "usd_per_1k", "latency_p50_ms", "latency_p95_ms", "errors"))
     for skipped in found["skipped"]:
         note(f"not asked: {skipped}")
     line(f"cheapest that is good enough: {found['recommended_rung']}\n\n{found['candidate']}")

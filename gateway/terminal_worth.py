@@ -30,7 +30,8 @@ def verdict(found: Mapping[str, Any]) -> None:
     if even["tokens_per_day"] is not None:
         line(f"\nbreak-even at {even['tokens_per_day']:,} tokens a day ({span(even['low'], even['high'])}); {when(even)}")
     if even["utilisation"] is not None:
-        line(f"an own GPU is cheaper per token from {100 * even['utilisation']:.3g} % utilisation on" + (": never" if even["utilisation"] > 1 else ""))
+        room = f"peaks leave it {100 / found['assumptions']['peak']['value']:.3g} %"
+        line(f"an own GPU is cheaper per token from {100 * even['utilisation']:.3g} % utilisation on; {room}")
     if found["sensitivity"]:
         line("\nwhat it depends on most (saving a month at either end of the range):")
         rows([bar(each) for each in found["sensitivity"][:_BARS]], ("assumption", "from", "to", "saving at from", "saving at to", "flips"))

@@ -62,7 +62,8 @@ def _judge(facts: Facts, made: Economy, tokens: float, even: float | None) -> tu
     other = alternative(facts)[0]
     trained = next((rung for rung in facts.rungs if rung.name == TRAINED), None)
     if even is None:
-        busy = f"a GPU that never rests answers a million tokens for ${made.gpu_usd_per_m:,.3g}, {other} for ${made.usd_per_m:,.3g}"
+        full = made.gpu_month_usd / economy.DAYS_PER_MONTH / made.tokens_per_gpu_day * 1e6
+        busy = f"a GPU as full as its peaks allow ({1.0 / made.peak:.0%}) answers a million tokens for ${full:,.3g}, {other} for ${made.usd_per_m:,.3g}"
         return "stay", f"training pays at no volume: {busy}"
     if trained is not None and not trained.good:
         return "stay", f"the adapter that was measured reaches {trained.quality:.3f} and is not good enough; the arithmetic does not matter before it is"

@@ -45,6 +45,7 @@ class Judging:
     material: ladder.Material = field(default_factory=ladder.Material)
     judge: str | None = None
     anchors: Path | None = None
+    only: tuple[str, ...] = ()
 
 
 def run_eval(config: Config, database: Engine, asked: Judging, base_url: str, on_progress: OnProgress) -> dict[str, Any]:
@@ -54,7 +55,7 @@ def run_eval(config: Config, database: Engine, asked: Judging, base_url: str, on
     if route is None or route.quality.suite is None:
         raise ConfigError(f"routes.{asked.route}.quality.suite is not set in {config.source}: an evaluation needs a suite of gold items")
     items = suite.load(route.quality.suite, config.source.parent)
-    steps = ladder.plan(config, asked.route, items, _adapter(config, asked), asked.material)
+    steps = ladder.plan(config, asked.route, items, _adapter(config, asked), asked.material).only(asked.only)
     if asked.judge is None and any(item.scorer == "judge" for item in items.items):
         raise ConfigError("the suite has items for a judge: name the judge model with --judge provider/model")
     with _Key(database) as secret:

@@ -22,6 +22,7 @@ from typing import Any
 import yaml
 
 from gateway.config.models import CandidateConfig, Config
+from router.errors import ConfigError
 from router.naming import backend_name
 from serving import programs
 from serving.programs import Spec
@@ -52,6 +53,15 @@ class Plan:
     rungs: tuple[RungSpec, ...]
     candidates: Mapping[str, Mapping[str, Any]]
     skipped: tuple[str, ...]
+
+    def only(self, names: Sequence[str]) -> Plan:
+        """These rungs alone; all of them for no names. ConfigError for one that there is none of."""
+        if not names:
+            return self
+        unknown = [name for name in names if name not in self.candidates]
+        if unknown:
+            raise ConfigError(f"--only {', '.join(unknown)}: this route's rungs are {', '.join(self.candidates)}")
+        return Plan(tuple(spec for spec in self.rungs if spec.name in names), self.candidates, ())
 
 
 def plan(config: Config, route: str, suite: Suite, adapter: tuple[str, str, int] | None, material: Material) -> Plan:

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from gateway.config.load import loads
-from router.errors import DataError
+from router.errors import ConfigError, DataError
 from training import custom, gate, ladder, report, scorers, suite
 from training.ladder import Material
 from training.results import EvalReport, ItemResult, Role, Rung
@@ -107,6 +107,9 @@ routes: {r: {candidates: [
     ]  # fmt: skip
     assert [text.partition(":")[0] for text in plan.skipped] == ["retrieval"]
     assert len({spec.digest for spec in plan.rungs if spec.role == "other"}) == 5
+    assert [spec.name for spec in plan.only(("few_shot", "fine_tuned")).rungs] == ["fine_tuned", "few_shot"]
+    with pytest.raises(ConfigError, match="--only retrieval"):
+        plan.only(("retrieval",))
     written = yaml.safe_load(ladder.deployable(plan, "few_shot"))[0]
     again = loads(text.replace("{provider: openai, model: small}", json.dumps(written)), tmp_path / "b.yaml", {})
     program = again.routes["r"].candidates[0].program
