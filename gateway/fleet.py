@@ -19,7 +19,7 @@ from gateway import plans
 from gateway.config.models import Config
 from gateway.live import Board
 from gateway.prices import PriceBook
-from gateway.store import fine_tuning
+from gateway.store import drift, fine_tuning
 from gateway.store import keys as key_store
 from gateway.view import Backend, Facts, FleetView, RoutePlan
 from gateway.wire import features, parse
@@ -167,4 +167,5 @@ def _read(database: Engine, known: int) -> Facts | None:
             keys=key_store.snapshot(conn),
             no_keys=not key_store.listed(conn),
             ft_names=fine_tuning.names(conn),
+            doubted=frozenset(place[0] for place in drift.shadowed(conn)),
         )

@@ -72,7 +72,8 @@ class RoutePlan:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What was read from the database in one look. `no_keys`: none was ever made, revoked ones included."""
+    """What was read from the database in one look. `no_keys`: none was ever made, revoked ones included; `doubted`: routes where the answers of a version
+    should be compared with the hosted model's more often, for drift."""
 
     version: int = -1
     adapters: Mapping[str, AdapterView] = field(default_factory=dict)
@@ -81,6 +82,7 @@ class Facts:
     keys: Mapping[str, Key] = field(default_factory=dict, repr=False)
     no_keys: bool = True
     ft_names: Mapping[str, str] = field(default_factory=dict)
+    doubted: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
