@@ -54,10 +54,9 @@ def head(run: Run, *, cost: bool = False) -> Headers:
 
 
 def passed(upstream: Mapping[str, str], *, limits: bool = True) -> Headers:
-    """The upstream's headers that clients use; its rate limits only where the key has none of ours."""
+    """The upstream's headers that clients use (names come in lower case); its rate limits only where the key has none of ours."""
     found: Headers = []
     for name, value in upstream.items():
-        lowered = name.lower()
-        if lowered in _PASSED or (limits and lowered.startswith("x-ratelimit-")):
-            found.append((lowered.encode("latin-1", "replace"), value.encode("latin-1", "replace")))
+        if name in _PASSED or (limits and name.startswith("x-ratelimit-")):
+            found.append((name.encode("latin-1", "replace"), value.encode("latin-1", "replace")))
     return found

@@ -34,6 +34,12 @@ class Line(Protocol):
     def push(self, body: bytes) -> bool:
         """A piece of the body of a begun answer, not an empty one, written now. False: it was not, for the client takes nothing now, or has left."""
 
+    def finish(self, status: int, headers: Headers, body: bytes) -> bool:
+        """A whole answer in one write, its `content-length` added; `headers` say nothing about framing or the connection. False: send it the usual way."""
+
+    async def send(self, message: Message) -> None:
+        """ASGI's own. Who puts something else before it wants to see all that is sent."""
+
 
 @quick
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ What the admin API and the dashboard may use of it:
 `gateway.metrics`           `.render() -> bytes`
 `gateway.limits`            per-key limits and per-route budgets: `.spent_today(route, now) -> int` nano-dollars, `.account(budget)`
 `gateway.started`           epoch seconds
+`gateway.alarm`             deadlines of exchanges that are far away
 `await gateway.reload()`    re-read the file: ConfigError when it is not valid (nothing changes), else applied here at once and in every other process
 """
 
@@ -27,6 +28,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from gateway.alarm import Alarm
 from gateway.drift.sampling import Sampler
 from gateway.responses.memory import Memory
 
@@ -63,3 +65,4 @@ class Gateway:
     reload: Callable[[], Awaitable[Config]]
     responses: Memory = field(default_factory=Memory)
     sampler: Sampler = field(default_factory=Sampler)
+    alarm: Alarm = field(default_factory=Alarm)

@@ -31,7 +31,7 @@ async def serve(gateway: Gateway, endpoint: Endpoint, request: Request) -> None:
     """Answer one request of a routed endpoint. BreakevenError only before anything was written ahead; afterwards errors are answered here."""
     run = await admit.admit(gateway, endpoint, request)
     try:
-        guard = Guard(request.receive, run.plan.timeouts.total_ms, request.line)
+        guard = Guard(request.receive, run.plan.timeouts.total_ms, request.line, gateway.alarm)
         try:
             await _answer(run, guard, request)
         except ClientGone:
@@ -61,7 +61,7 @@ async def _answer(run: Run, guard: Guard, request: Request) -> None:
         judge(run, call, None if call.error is None else UpstreamError("", code=call.error))
     else:
         end(run, call)
-        await send_whole(run, call, guard, request.send)
+        await send_whole(run, call, guard, request)
 
 
 def _decide(run: Run) -> None:

@@ -13,7 +13,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from gateway import http_errors
-from gateway.asgi import LINE, App, Message, Scope
+from gateway.asgi import LINE, App, Headers, Message, Scope
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -144,6 +144,23 @@ class Cycle:
             connection.transport.write(b"%x\r\n%b\r\n" % (len(body), body))
         else:
             self._write(body, more=True)
+        return True
+
+    def finish(self, status: int, headers: Headers, body: bytes) -> bool:
+        """A whole answer in one write. False where anything about it is not as usual: nothing was written, `send` does it."""
+        connection = self._connection
+        if connection.write_paused or connection.draining or not self.keep_alive or self.disconnected or self.started or self.expects:
+            return False
+        if len(body) > _JOINED or status in _WITHOUT_BODY or self.scope["method"] == "HEAD" or self.scope["http_version"] == "1.0":
+            return False
+        head = b"".join([b"%b: %b\r\n" % pair for pair in headers])
+        if not head.count(b"\n") == head.count(b"\r") == len(headers) or b"\0" in head:
+            raise RuntimeError("a header of the answer holds a line break")
+        first = STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
+        connection.transport.write(b"%b%b%bcontent-length: %d\r\n\r\n%b" % (first, connection.default_head, head, len(body), body))
+        self.started = self.complete = True
+        self._event.set()
+        connection.answered(self)
         return True
 
     def _take(self) -> Message:

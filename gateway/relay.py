@@ -8,7 +8,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from gateway.answer import head
-from gateway.asgi import ClientGone, Line, Request, Send, answer, send_body, send_start
+from gateway.asgi import ClientGone, Line, Request, answer, send_body, send_start
 from gateway.pace import Pace
 from gateway.settle import live_of
 from gateway.sse import Meter
@@ -27,14 +27,16 @@ _TAIL_MS = 2000.0
 _DRAIN_S = 1.0
 
 
-async def send_whole(run: Run, call: Call, guard: Guard, send: Send) -> None:
+async def send_whole(run: Run, call: Call, guard: Guard, request: Request) -> None:
     """The answer as it was received."""
     received = call.media or (call.answer.headers.get("content-type", "application/json") if call.answer is not None else "application/json")
     run.status, run.outcome = call.status or 200, Outcome.OK
     headers = [(b"content-type", received.encode("latin-1", "replace")), *head(run, cost=True)]
     run.head_sent = True
     guard.stop()
-    await answer(send, run.status, headers, call.held)
+    line = request.line
+    if line is None or line.send != request.send or not line.finish(run.status, headers, call.held):
+        await answer(request.send, run.status, headers, call.held)
 
 
 async def send_stream(run: Run, call: Call, guard: Guard, request: Request) -> None:

@@ -338,3 +338,50 @@ async def test_what_outlives_a_stop_is_told_so(caplog: pytest.LogCaptureFixture)
             wire = await asyncio.wait_for(reader.read(), 20)
         assert expected in wire
         assert not wire.endswith(b"0\r\n\r\n")
+
+
+def finishes(status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> App:
+    """An application that gives its whole answer to the line, and says on a second line of the answer's body whether it was taken."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and not scope[LINE].finish(status, headers, body):
+            await send(start(200, content_length="4"))
+            await send(piece(b"else"))
+
+    return app
+
+
+async def test_a_whole_answer_is_one_write() -> None:
+    """Status line, headers, length and body, and the connection serves the next request."""
+    async with serving(finishes(201, [(b"x-a", b"1")], b"{}")) as (reader, writer):
+        writer.write(GET + GET)
+        for _ in range(2):
+            assert await reader.readuntil(b"\r\n\r\n{}") == b"HTTP/1.1 201 Created\r\nx-a: 1\r\ncontent-length: 2\r\n\r\n{}"
+
+
+@pytest.mark.parametrize(
+    ("request_", "body"),
+    [
+        (LAST, b"{}"),
+        (b"HEAD / HTTP/1.1\r\nhost: x\r\n\r\n", b"{}"),
+        (b"GET / HTTP/1.0\r\nhost: x\r\nconnection: keep-alive\r\n\r\n", b"{}"),
+        (b"POST / HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n", b"{}"),
+        (GET, b"x" * 70_000),
+    ],
+)
+async def test_what_is_not_as_usual_is_sent_the_usual_way(request_: bytes, body: bytes) -> None:
+    """A connection that ends, a HEAD, an old client, one that waits to be told to go on, a large body: nothing is written, the application sends it itself."""
+    async with serving(finishes(200, [], body)) as (reader, writer):
+        writer.write(request_)
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert b"content-length: 4\r\n" in head
+
+
+async def test_a_whole_answer_with_a_line_break_in_a_header_is_none(caplog: pytest.LogCaptureFixture) -> None:
+    """It would be a header of somebody else's making: the client gets a plain 500."""
+    with caplog.at_level(logging.CRITICAL, "breakeven.http"):
+        async with serving(finishes(200, [(b"x-a", b"1\r\nx-b: 2")], b"{}")) as (reader, writer):
+            writer.write(GET)
+            head = await reader.readuntil(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 500 ")
+    assert b"x-b" not in head
