@@ -21,7 +21,7 @@ from gateway.store import job_files
 from tests.engines import RealEngine
 from tests.gateway.live_gateway import LiveGateway
 
-pytestmark = [pytest.mark.vllm, pytest.mark.torch]
+pytestmark = [pytest.mark.vllm, pytest.mark.torch, pytest.mark.timeout(900)]
 
 WAIT_S = 240.0
 QUICK = {"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": 2, "batch_size": 8, "learning_rate_multiplier": 50}}}

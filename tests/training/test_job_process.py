@@ -27,7 +27,7 @@ from training import job as jobs
 from training.dataset import Dataset
 from training.train import Options, Trained, train
 
-pytestmark = pytest.mark.torch
+pytestmark = [pytest.mark.torch, pytest.mark.timeout(900)]
 
 ROOT = Path(__file__).parents[2]
 # The controller's duty alone: an engine would cost half a minute and add nothing here.
