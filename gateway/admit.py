@@ -62,6 +62,7 @@ async def admit(gateway: Gateway, endpoint: Endpoint, request: Request) -> Run:
             hold=hold,
             captured=_captures(plan, ask, asked, wanted),
             watched=_watches(gateway, plan, ask, asked, now),
+            compared=_compares(view, plan, ask, asked, wanted),
             waited_s=waited_s,
             trace=context.read(request.header(b"traceparent")) if view.config.telemetry.reads_traceparent else None,
         )
@@ -141,6 +142,15 @@ def _watches(gateway: Gateway, plan: RoutePlan, ask: Ask, asked: Wishes, now: fl
     if not plan.watch or plan.route is None or plan.pinned or asked.no_capture or "messages" not in ask.conversation:
         return False
     return gateway.sampler.takes(plan.route, plan.watch, now)
+
+
+def _compares(view: FleetView, plan: RoutePlan, ask: Ask, asked: Wishes, wanted: Features) -> bool:
+    """Whether the other side is asked too: a share of conversations, of one answer each."""
+    if plan.route is None or plan.pinned or (share := view.config.routes[plan.route].quality.shadow.share) <= 0.0:
+        return False
+    if ask.endpoint != "chat" or asked.no_capture or wanted.n != 1:
+        return False
+    return share >= 1.0 or bucket(wanted.conversation, f"shadow:{plan.route}") < share * 100.0
 
 
 def _is_json(kind: bytes) -> bool:

@@ -27,6 +27,7 @@ from gateway.fleet import Fleet
 from gateway.lease import Source
 from gateway.limits import Limits
 from gateway.metrics import Metrics
+from gateway.quality.shadow import Shadows
 from gateway.reload import budgets, price_book, reread
 from gateway.scrape import Scrape
 from gateway.settle import Books
@@ -75,6 +76,8 @@ class App:
         self.gateway = gateway
         self.scrape = Scrape(gateway, options.worker)
         self._spending, self._leads = Spending(gateway), options.leads
+        self._shadows = Shadows(gateway)
+        gateway.books.compare = self._shadows.consider
         self._endpoints = Endpoints(gateway, self.scrape)
         self._building: asyncio.Task[ASGIApp] | None = None
         self._build_later: asyncio.TimerHandle | None = None
@@ -137,6 +140,7 @@ class App:
             self._build_later.cancel()
         if self._building is not None:
             await asyncio.gather(self._building, return_exceptions=True)
+        await self._shadows.close()
         await self._spending.stop()
         await gateway.fleet.stop()
         await gateway.upstream.close()

@@ -11,6 +11,8 @@ from gateway.config.models import Config
 from gateway.prices import PriceBook
 from gateway.quotas import Budgets
 
+# The tag of shadow calls, by route: what they may cost is its budget.
+SHADOW_TAG = "shadow"
 log = logging.getLogger("breakeven.config")
 
 # Sockets, processes and files are made once; a change of these waits for the next start.
@@ -38,4 +40,6 @@ def budgets(config: Config) -> Budgets:
     """The budgets of routes and tags that a configuration sets."""
     routes = {name: quotas.of("route", name, name, route.budget.nanousd_per_day, route.budget.nanousd_per_month) for name, route in config.routes.items()}
     tags = {each.tag: quotas.of("tag", each.tag, each.tag, each.nanousd_per_day, each.nanousd_per_month) for each in config.budgets.tags}
+    shadows = {f"{SHADOW_TAG}={name}": route.quality.shadow for name, route in config.routes.items() if route.quality.shadow.share > 0.0}
+    tags |= {tag: quotas.of("tag", tag, tag, shadow.nanousd_per_day, None) for tag, shadow in shadows.items() if tag not in tags}
     return Budgets({name: found for name, found in routes.items() if found}, tags)

@@ -18,7 +18,8 @@ from router.types import Decision, Features, Outcome
 @dataclass(slots=True)
 class Run:
     """`time` is epoch seconds, `started`, `ended` and the `_s` fields are `perf_counter` seconds. `view` and `plan` are what was in force when it began.
-    `captured`: the conversation is kept; `watched`: it is measured for drift; for either the text of the answer is put together (`keep_text`)."""
+    `captured`: the conversation is kept; `watched`: it is measured for drift; `compared`: the other side
+    is asked too once it is over; for each the text of the answer is put together (`keep_text`)."""
 
     gateway: Gateway
     id: str
@@ -34,6 +35,7 @@ class Run:
     hold: Hold
     captured: bool = False
     watched: bool = False
+    compared: bool = False
     decision: Decision | None = None
     calls: list[Call] = field(default_factory=list)
     outcome: Outcome = Outcome.INTERRUPTED
@@ -55,7 +57,7 @@ class Run:
     @property
     def keep_text(self) -> bool:
         """Whether the text of the answer is wanted once it is over."""
-        return self.captured or self.watched
+        return self.captured or self.watched or self.compared
 
     @property
     def elapsed_ms(self) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -28,11 +29,13 @@ class Books:
     admitted, so `interrupted`.
     """
 
-    __slots__ = ("_over", "_spool")
+    __slots__ = ("_over", "_spool", "compare")
 
     def __init__(self, spool: Spool) -> None:
         self._spool = spool
         self._over: deque[Run] = deque()
+        # Told of each exchange that is to be compared, once it is booked; it neither raises nor waits.
+        self.compare: Callable[[Run, Exchange], None] | None = None
 
     def close(self, run: Run) -> None:
         """An exchange is over: its calls have all ended and are priced. Once for each."""
@@ -48,10 +51,15 @@ class Books:
         try:
             with self._spool.together():
                 while self._over:
-                    settle(self._over.popleft())
+                    self._settle(self._over.popleft())
         finally:
             if self._over:
                 self.flush()  # one that cannot be settled does not take the others with it
+
+    def _settle(self, run: Run) -> None:
+        settled = settle(run)
+        if run.compared and self.compare is not None:
+            self.compare(run, settled)
 
 
 def settle(run: Run) -> Exchange:
