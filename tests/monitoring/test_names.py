@@ -17,6 +17,7 @@ from sqlalchemy import insert
 from gateway import adapters
 from gateway.adapters import Asked
 from gateway.controller import Controller
+from gateway.store import drift
 from gateway.store.tables import engine_minutes
 from serving import registry
 from serving.database import reading, writing
@@ -111,6 +112,7 @@ def scraped(gateway: LiveGateway, upstream: UpstreamServer, directory: Path) -> 
     with writing(gateway.database) as conn:
         minute = {"engine": "local", "minute": int(time.time() // 60), "milliseconds": 60_000, "closed_at": 1.0, "stale": False}
         conn.execute(insert(engine_minutes).values(**minute, bill_nanousd=5, allocated_nanousd=3, idle_nanousd=2))
+        drift.put_state(conn, drift.State(("plain", "colour", number), "none", 1.0, (), None, None, 1, {}, {}, time.time()))
     traffic(gateway, upstream)
     found: Labels = {}
 
@@ -119,7 +121,7 @@ def scraped(gateway: LiveGateway, upstream: UpstreamServer, directory: Path) -> 
         for family in text_string_to_metric_families(httpx.get(f"{gateway.url}/metrics", timeout=60).text):
             for sample in family.samples:
                 found.setdefault(sample.name, set()).update(sample.labels)
-        return {"breakeven_gpu_cost_usd_total", "breakeven_adapter_live_version"} <= set(found)
+        return {"breakeven_gpu_cost_usd_total", "breakeven_adapter_live_version", "breakeven_drift_level"} <= set(found)
 
     until(everything)
     return found
