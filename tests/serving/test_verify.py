@@ -109,3 +109,12 @@ def test_damaged_probes_are_refused(tmp_path: Path, body: str) -> None:
     (tmp_path / "probes.json").write_text(body)
     with pytest.raises(DataError, match="publish the adapter again"):
         read_probes(tmp_path)
+
+
+def test_an_adapter_that_is_exactly_as_recorded_needs_no_answer_of_the_base() -> None:
+    """Beside other requests vLLM on CPU answers for the base with an adapter's weights: far off, or with this very adapter's; the record is proof enough."""
+    recorded = Probes(((1, 2, 3), (4, 5)), ((-1.0, -2.0), (-3.0,)), ((-1.5, -2.5), (-3.5,)))
+    for spoilt in (((-9.0, -9.0), (-9.0,)), recorded.adapter):
+        assert judge(recorded, spoilt, recorded.adapter).reasons == ()
+        assert judge(recorded, spoilt, ((-1.9, -2.9), (-3.9,))).reasons != ()
+    assert [r.code for r in judge(Probes(recorded.token_ids, recorded.base, recorded.base), recorded.base, recorded.base).reasons] == ["no_effect"]
