@@ -98,7 +98,7 @@ def judge(recorded: Probes, served_base: Rows, served_adapter: Rows) -> Verdict:
     off_mean, off_max = distance(served_adapter, recorded.adapter)
     effect_mean, effect_max = distance(served_adapter, served_base)
     trained_mean, trained_max = distance(recorded.adapter, recorded.base)
-    # An adapter that computes exactly what was recorded has the right base below it, whatever the base itself answers meanwhile: on CPU vLLM gives a request for
+    # An adapter that computes exactly what was recorded has the right base below it, whatever the base answers meanwhile: on CPU vLLM gives a request for
     # the base the weights of whatever adapter is in its last slot, when others share the step.
     exact = off_mean <= MEAN_FLOOR and off_max <= MAX_FLOOR
     # Half of what the training changed: beyond that it is nearer to the base than to the record, however noisy the server.
