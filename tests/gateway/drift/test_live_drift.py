@@ -10,10 +10,11 @@ import httpx
 import orjson
 from sqlalchemy import select
 
+from gateway import admit, wire, wishes
 from gateway.drift.monitor import Monitor
 from gateway.store import drift
 from gateway.store.drift_tables import drift_samples
-from serving import replica_table
+from serving import registry, replica_table
 from serving.database import reading, writing
 from serving.views import ReplicaView
 from tests.gateway.conftest import provider
@@ -147,3 +148,25 @@ def test_a_route_that_is_not_watched_has_no_samples(start: Callable[..., LiveGat
     gateway.rows(1)
     with reading(gateway.database) as conn:
         assert not drift.waiting(conn)
+
+
+def test_more_is_compared_while_a_version_drifts(start: Callable[..., LiveGateway], upstream: UpstreamServer, fallback: UpstreamServer) -> None:
+    """At the level `shadow` a worker compares five times the configured share of conversations."""
+    upstream.script(Model())
+    gateway = begin(start, upstream, fallback, quality={"shadow": {"share": 0.1}})
+    view, now = gateway.app.gateway.fleet.view, time.time()
+    asked = [wire.parse(orjson.dumps({"model": "triage", "messages": [{"role": "user", "content": f"mail {n}"}]}), "chat") for n in range(400)]
+
+    def compared() -> int:
+        view = gateway.app.gateway.fleet.view
+        return sum(admit._compares(view, view.routes["triage"], each, wishes.read([]), wire.features(each)) for each in asked)
+
+    before = compared()
+    with writing(gateway.database) as conn:
+        drift.put_state(conn, drift.State(PLACE, "shadow", now, (), None, None, 0, {}, {}, now))
+        registry.note_drift(conn, PLACE[1:], PLACE[0], "test", {"from": "none", "to": "shadow"}, now)
+    gateway.run(gateway.app.gateway.fleet.refresh(force=True))
+    assert not view.facts.doubted
+    assert gateway.app.gateway.fleet.view.facts.doubted == {"triage"}
+    assert 20 <= before <= 65
+    assert 160 <= compared() <= 240
