@@ -15,6 +15,8 @@ from sqlalchemy import Engine
 
 from gateway.config.models import Config
 from gateway.engine_specs import adapter_routes, engine_for, intake
+from gateway.store import quality_states
+from gateway.store.quality_states import Place
 from router.errors import RequestError
 from router.naming import valid_name
 from router.types import Stage
@@ -43,8 +45,8 @@ class Asked:
 def listed(database: Engine) -> dict[str, Any]:
     """Every adapter: the answer of GET /admin/adapters."""
     with reading(database) as conn:
-        stages = registry.stages(conn)
-        return {"object": "list", "data": [_body(view, stages) for view in registry.views(conn).values()], "has_more": False, "next_cursor": None}
+        stages, judged = registry.stages(conn), quality_states.every(conn)
+        return {"object": "list", "data": [_body(view, stages, judged) for view in registry.views(conn).values()], "has_more": False, "next_cursor": None}
 
 
 def shown(database: Engine, name: str) -> dict[str, Any]:
@@ -52,13 +54,13 @@ def shown(database: Engine, name: str) -> dict[str, Any]:
     with reading(database) as conn:
         keep = ("time", "version", "verb", "actor", "reason", "detail")
         trail = [{key: row[key] for key in keep} for row in registry.audit(conn, name)]
-        return {**_body(registry.view(conn, name), registry.stages(conn)), "audit": trail}
+        return {**_body(registry.view(conn, name), registry.stages(conn), quality_states.every(conn, name)), "audit": trail}
 
 
 def body_of(database: Engine, name: str) -> dict[str, Any]:
     """One adapter: what every verb answers."""
     with reading(database) as conn:
-        return _body(registry.view(conn, name), registry.stages(conn))
+        return _body(registry.view(conn, name), registry.stages(conn), quality_states.every(conn, name))
 
 
 def added(database: Engine, config: Config, asked: Asked, now: float, environ: Mapping[str, str] | None = None) -> dict[str, Any]:
@@ -83,7 +85,11 @@ def previewed(database: Engine, config: Config, change: Change, now: float) -> d
     """What `requested` would do, in `steps`; the rest of the document is how things are."""
     with reading(database) as conn:
         made = registry.preview(conn, change, adapter_routes(config).get(change.adapter, {}), now)
-        return {**_body(made.before, registry.stages(conn)), "dry_run": True, "steps": made.steps or ("nothing: it is so already",)}
+        return {
+            **_body(made.before, registry.stages(conn), quality_states.every(conn, change.adapter)),
+            "dry_run": True,
+            "steps": made.steps or ("nothing: it is so already",),
+        }
 
 
 def requested(database: Engine, config: Config, change: Change, now: float) -> int | None:
@@ -126,19 +132,19 @@ def pending(view: AdapterView) -> str | None:
     return "; ".join(said) or None
 
 
-def _body(view: AdapterView, stages: Stages) -> dict[str, Any]:
+def _body(view: AdapterView, stages: Stages, judged: Mapping[Place, Mapping[str, Any]]) -> dict[str, Any]:
     return {
         "adapter": view.name,
         "engine": view.engine,
         "live": view.live,
         "previous": view.previous,
         "canary": {"version": view.canary_version, "percent": view.canary_percent},
-        "versions": [_version(view, version, stages) for version in view.versions],
+        "versions": [_version(view, version, stages, judged) for version in view.versions],
         "pending": pending(view),
     }
 
 
-def _version(view: AdapterView, version: VersionView, stages: Stages) -> dict[str, Any]:
+def _version(view: AdapterView, version: VersionView, stages: Stages, judged: Mapping[Place, Mapping[str, Any]]) -> dict[str, Any]:
     known = [stage for (_, adapter, number), stage in stages.items() if (adapter, number) == (view.name, version.version)]
     # The furthest of its routes: one word for people; the router goes by route.
     stage = max(known, key=_ORDER.index) if known else stage_of(view, version.version, "", stages)
@@ -153,4 +159,5 @@ def _version(view: AdapterView, version: VersionView, stages: Stages) -> dict[st
         "verified": None if version.verified is None else dict(version.verified),
         "reasons": [reason.as_dict() for reason in version.reasons],
         "changed_at": version.changed_at,
+        "quality": {route: dict(body) for (route, adapter, number), body in judged.items() if (adapter, number) == (view.name, version.version)},
     }

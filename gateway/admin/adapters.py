@@ -70,7 +70,10 @@ class CanaryBody(Body):
 
 
 class VersionBody(Body):
-    """One version. `replicas` are those where it is loaded and verified; `proof` is proven (against the trainer's record), unproven, or null."""
+    """One version. `replicas` are those where it is loaded and verified; `proof` is proven (against the trainer's record), unproven, or null.
+
+    `quality` has by route the last judgement: stage, evidence with n, estimate and interval, what is needed to move up, what holds it.
+    """
 
     version: int
     digest: str
@@ -82,6 +85,7 @@ class VersionBody(Body):
     verified: dict[str, Any] | None
     reasons: tuple[dict[str, str], ...]
     changed_at: Instant
+    quality: dict[str, Any]
 
 
 class AdapterBody(Body):

@@ -45,7 +45,17 @@ function card(adapter) {
   return h("div", { class: "panel card" }, h("span", { class: "card-title" }, `${adapter.adapter} on ${adapter.engine}`), h("span", { class: "figure" }, adapter.live === null ? "no live version" : `@${adapter.live}`),
     h("span", { class: "chips" }, live?.gate ? chip(live.gate.passed ? "gate passed" : "gate refused", live.gate.passed ? "good" : "bad", live.gate.reason ?? null) : live ? chip("not judged", "warn") : null,
       live?.proof ? chip(live.proof, live.proof === "proven" ? "good" : "warn") : null, adapter.canary.version === null ? null : chip(`canary @${adapter.canary.version} ${adapter.canary.percent} %`, "warn")),
-    h("span", { class: "muted small" }, `${adapter.versions.length} ${adapter.versions.length === 1 ? "version" : "versions"}${adapter.previous === null ? "" : `, @${adapter.previous} ready to go back to`}`), adapter.pending ? h("span", { class: "small" }, adapter.pending) : null);
+    h("span", { class: "muted small" }, `${adapter.versions.length} ${adapter.versions.length === 1 ? "version" : "versions"}${adapter.previous === null ? "" : `, @${adapter.previous} ready to go back to`}`), adapter.pending ? h("span", { class: "small" }, adapter.pending) : null, ...judgements(adapter));
+}
+
+/** What the evidence says of each version that has any stage but blocked, route by route, and what it takes to move up. */
+function judgements(adapter) {
+  const share = (value) => `${value < 0 ? "−" : "+"}${Math.abs(100 * value).toFixed(1)} %`;
+  return adapter.versions.flatMap((one) => Object.entries(one.quality ?? {}).filter(([, found]) => found.stage !== "blocked").map(([route, found]) => {
+    const said = found.evidence.filter((each) => each.estimate !== null).map((each) => `${each.kind} ${share(each.estimate)} (${share(each.low)} to ${share(each.high)}, ${each.n})`);
+    const rest = found.held ?? (found.needed.length ? `to move up: ${found.needed.join("; ")}` : null);
+    return h("span", { class: "muted small" }, `@${one.version} on ${route}: ${found.stage}${found.reference ? ` against ${found.reference}` : ""}. ${said.join(", ") || "No evidence yet"}${rest ? `. ${rest[0].toUpperCase()}${rest.slice(1)}` : ""}`);
+  }));
 }
 
 /** The spans in which a version was live: [{version, from, to}], from the promotions and roll-backs of one adapter. */
