@@ -195,4 +195,4 @@ def test_a_full_disk_and_a_cancel(world: World, monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(jobs, "_LOOK_S", 0.0)
     done = jobs.run(world.config, world.database, other.id, cancel, time.time)
-    assert (done["status"], done["interrupted"], done["step"]) == ("cancelled", False, 2)
+    assert (done["status"], done["interrupted"], done["step"]) == ("cancelled", False, 3)  # the step that was under way is finished
