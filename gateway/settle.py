@@ -58,7 +58,7 @@ class Books:
 
     def _settle(self, run: Run) -> None:
         settled = settle(run)
-        if run.compared and self.compare is not None:
+        if self.compare is not None and run.compared:
             self.compare(run, settled)
 
 

@@ -93,7 +93,8 @@ class Shadows:
         task.add_done_callback(self._tasks.discard)
 
     async def close(self) -> None:
-        """Cut off what is under way."""
+        """Cut off what is under way, and begin nothing more."""
+        self._gateway.books.compare = None
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
