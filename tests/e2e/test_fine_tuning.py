@@ -39,7 +39,8 @@ def gateway(real_engine: RealEngine, tmp_path: Path) -> Iterator[LiveGateway]:
     real_engine.ready()
     own = real_engine.config
     body = {
-        "server": {"data_dir": str(own.server.data_dir)},
+        "server": {"data_dir": str(own.server.data_dir), "default_provider": "away"},
+        "providers": {"away": {"kind": "compatible", "base_url": "http://127.0.0.1:9/v1", "models": ["m"]}},
         "database": f"sqlite:///{real_engine.directory / 'breakeven.db'}",
         "engines": {"local": {"model": str(real_engine.directory / "base"), "max_lora_rank": 16}},
         "training": {"base_aliases": {"gpt-4o-mini": "local"}},
