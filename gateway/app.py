@@ -104,8 +104,12 @@ class App:
             await self._lifespan(receive, send)
 
     def _operations(self) -> asyncio.Task[ASGIApp]:
-        """Admin API and dashboard, built once: when first asked for, or soon after the start, beside the requests that do not need them."""
-        if self._building is None:
+        """Admin API and dashboard, built once: when first asked for, or soon after the start, beside the requests that do not need them.
+
+        A building that failed is tried again by who asks next.
+        """
+        failed = self._building is not None and self._building.done() and not self._building.cancelled() and self._building.exception() is not None
+        if self._building is None or failed:
             self._building = asyncio.create_task(asyncio.to_thread(operations.build, self.gateway), name="operations")
         return self._building
 

@@ -129,7 +129,7 @@ def train(recipe: Recipe, dataset: Dataset, options: Options | None = None) -> T
             if not (epochs.complete(kept) / MANIFEST).exists():
                 _write(epochs.complete(kept), kept, base, plan, {**body, "checkpoint_step": step}, dataset)
         trained = _write(recipe.output, plan.run.path / "adapter", base, plan, body, dataset)
-    manifest.write_json(recipe.output.with_name(f"{recipe.output.name}.training.json"), _curve(result))
+    manifest.write_json(recipe.output.with_name(f"{recipe.output.name}.training.json"), _curve(recipe, plan.host.device, result))
     run.remove()
     return trained
 
@@ -193,9 +193,10 @@ def _write(output: Path, source: Path, base: Path, plan: loop.Plan, body: dict[s
     return Trained(output, body)
 
 
-def _curve(result: loop.LoopResult) -> dict[str, Any]:
+def _curve(recipe: Recipe, device: str, result: loop.LoopResult) -> dict[str, Any]:
     """What depends on the machine and the hour: kept beside the adapter, not in it."""
-    return {"steps": result.total, "tokens_per_s": result.tokens_per_s, "history": list(result.history)}
+    made_on = {"base": base_name(recipe.base), "quantization": recipe.quantization, "device": device}
+    return made_on | {"steps": result.total, "tokens_per_s": result.tokens_per_s, "history": list(result.history)}
 
 
 def base_name(base: str) -> str:

@@ -82,14 +82,16 @@ class Lane:
                 log.warning("the lane cannot take a line now: %s", error)
                 await asyncio.sleep(_PAUSE_S)
                 continue
-            protocol = asyncio.StreamReaderProtocol(asyncio.StreamReader(), self._handle)
+            protocol = asyncio.StreamReaderProtocol(asyncio.StreamReader(), self._take)
             await loop.connect_accepted_socket(lambda protocol=protocol: protocol, taken)  # type: ignore[misc]
 
+    def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """A task of our own: Python 3.11 logs a traceback for each of its own that was cancelled."""
+        task = asyncio.create_task(self._handle(reader, writer), name="line of a batch")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
     async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        if task is not None:
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
         try:
             said = await self._answer(await read_asked(reader), reader)
             if said is not None:

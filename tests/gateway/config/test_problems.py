@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from collections.abc import Callable
 
 import pytest
 from pydantic import BaseModel, TypeAdapter
 
+from gateway import config
 from gateway.config.models import Config
 from gateway.config.problems import fields_at, similar
 from router.errors import Problem
@@ -80,9 +83,8 @@ def test_every_error_a_model_can_raise_is_worded() -> None:
 
 def _sections(model: type[BaseModel]) -> set[type[BaseModel]]:
     schema = TypeAdapter(model).json_schema()
-    from gateway.config import budgets, models, prices
-
-    return {next(found for room in (models, prices, budgets) if (found := getattr(room, name, None)) is not None) for name in schema["$defs"]} | {model}
+    rooms = [importlib.import_module(f"gateway.config.{found.name}") for found in pkgutil.iter_modules(config.__path__)]
+    return {next(found for room in rooms if (found := getattr(room, name, None)) is not None) for name in schema["$defs"]} | {model}
 
 
 def _check_worded(model: type[BaseModel], name: str, value: object, pydantics: tuple[str, ...]) -> int:

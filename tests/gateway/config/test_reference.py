@@ -32,8 +32,9 @@ def test_it_loads_with_everything_taken_in(tmp_path: Path) -> None:
     """The lines that begin with #: are configuration, given the files they name."""
     (tmp_path / "prompts").mkdir()
     (tmp_path / "docs").mkdir()
-    for name in ("triage.txt", "shots.jsonl"):
-        (tmp_path / "prompts" / name).touch()
+    (tmp_path / "prompts" / "triage.txt").write_text("Sort it.")
+    (tmp_path / "prompts" / "shots.jsonl").write_text('{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}\n')
+    (tmp_path / "docs" / "returns.md").write_text("Returns take two weeks.")
     config = loads(WHOLE, tmp_path / "breakeven.yaml", ENVIRON)
     assert config.engines["theirs"].replica_count == 1
     assert config.prices[0].to_router().input == 150_000_000
