@@ -11,6 +11,8 @@ PYTEST := $(BIN)/python -m pytest
 # Most fast tests wait for sockets and processes: one worker more than there are cores.
 WORKERS ?= $(shell echo $$(($$(nproc) + 1)))
 COVERAGE := $(BIN)/python -m coverage
+# COVER=1 measures coverage: tests take half as long again.
+RUN := $(if $(COVER),$(COVERAGE) run -m pytest,$(PYTEST))
 
 .PHONY: help install demo test lint fast browser-tests monitoring-tests engine-tests client-tests coverage proof bench clean
 
@@ -32,26 +34,25 @@ $(VENV)/.installed: deploy/requirements/lock.txt deploy/requirements/torch.txt p
 demo: install  ## the whole loop on this machine: traffic, dataset, training, gate, hot-load, savings (KEEP=1 leaves it up)
 	@$(BIN)/python deploy/demo/run.py $(if $(KEEP),--keep)
 
-test: lint fast browser-tests monitoring-tests engine-tests coverage  ## everything that must hold: lint, types, architecture, tests, coverage
+test: lint fast browser-tests monitoring-tests engine-tests  ## everything that must hold: lint, types, architecture, tests
 
 lint: install
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
 
 fast: install  ## tests without torch, vLLM or a browser
-	@rm -f .coverage .coverage.*
-	@$(COVERAGE) run -m pytest -q -n $(WORKERS) -m "not torch and not vllm and not browser and not monitoring and not clients and not proof and not gpu"
+	@$(RUN) -q -n $(WORKERS) -m "not torch and not vllm and not browser and not monitoring and not clients and not proof and not gpu"
 
 browser-tests: install  ## the dashboard in a real Chromium
 	@command -v chromium >/dev/null || { echo "installing Debian's chromium"; (apt-get update && apt-get install -y --no-install-recommends chromium) >/tmp/breakeven-chromium.log 2>&1 || { tail -5 /tmp/breakeven-chromium.log; echo "install a chromium and run again"; exit 1; }; }
 	@$(PIP) install -qq --no-deps -r deploy/requirements/browser.txt
-	@$(COVERAGE) run -m pytest -q -m browser
+	@$(RUN) -q -m browser
 
 monitoring-tests: install  ## alert rules and dashboards with Prometheus' own promtool
 	@command -v promtool >/dev/null || { echo "installing promtool (Debian's prometheus)"; (apt-get update && apt-get install -y --no-install-recommends prometheus) >/tmp/breakeven-prometheus.log 2>&1 || { tail -5 /tmp/breakeven-prometheus.log; echo "install a promtool and run again"; exit 1; }; }
-	@$(COVERAGE) run -m pytest -q -m monitoring
+	@$(RUN) -q -m monitoring
 
 engine-tests: install  ## real training and a real vLLM engine
-	@$(COVERAGE) run -m pytest -q --timeout=900 -m "(torch or vllm) and not clients and not proof and not gpu"
+	@$(RUN) -q --timeout=900 -m "(torch or vllm) and not clients and not proof and not gpu"
 
 $(CLIENTS)/.installed: deploy/requirements/clients.txt tests/clients/package.json tests/clients/package-lock.json
 	@test -x $(CLIENTS)/bin/python || $(PYTHON) -m venv $(CLIENTS)
@@ -66,7 +67,9 @@ client-tests: install $(CLIENTS)/.installed  ## real OpenAI clients (Python, Nod
 	@$(PYTEST) -q --timeout=900 -m clients tests/clients
 	@$(BIN)/python -m tests.clients.table
 
-coverage: install
+coverage: install  ## the same tests again, and how much of router/, gateway/, serving/ and the pure files of training/ they run
+	@rm -f .coverage .coverage.*
+	@$(MAKE) --no-print-directory COVER=1 fast browser-tests monitoring-tests engine-tests
 	@$(COVERAGE) combine -q && $(COVERAGE) report --skip-covered --fail-under=95
 
 proof: install  ## the long proofs (kills, swaps, soaks); results are dated into docs/benchmarks.md

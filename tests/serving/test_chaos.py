@@ -1,4 +1,4 @@
-"""kill -9 of a replica, of the controller, of both, at each step of an adapter's way; a disk that is full. Six pairs: a controller takes long to start.
+"""kill -9 of a replica, of the controller, of both, at each step of an adapter's way; a disk that is full. Three pairs: a controller takes long to start.
 
 All of them are in the proof.
 """
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.serving import chaos
 
-KILLS = {"copy": "replica", "load": "controller", "verify": "both", "rollback": "replica", "drain": "replica", "unload": "replica"}
+KILLS = {"load": "controller", "verify": "both", "drain": "replica"}
 
 
 def test_killed_on_the_way(tmp_path: Path, server: Callable[[], str]) -> None:

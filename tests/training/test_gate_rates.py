@@ -11,7 +11,7 @@ from training import statistics
 
 FLOOR = -0.05
 N = statistics.needed(FLOOR, DISCORDANT)  # 248 items: 80 % power where there is no difference
-RUNS = 200
+RUNS = 100
 
 
 @pytest.fixture(autouse=True)
