@@ -22,7 +22,7 @@ from sqlalchemy import Connection, Engine, insert
 from gateway import plans, prices
 from gateway.config.load import load
 from gateway.config.models import Config
-from gateway.store import curves, exchanges, keys, rollups
+from gateway.store import curves, exchanges, gpu_days, keys, rollups
 from gateway.store.curves import Curve
 from gateway.store.engine_tables import backend_minutes
 from gateway.store.ingest import Ingester
@@ -158,7 +158,7 @@ def write(database: Engine, config: Config, now: float = NOW, pace: float = 1.0,
 
 def roll_up(database: Engine, now: float = NOW) -> None:
     """Make all the roll-ups, as the controller does in its time."""
-    while rollups.refresh(database, now):
+    while rollups.refresh(database, now) or gpu_days.refresh(database, now):
         continue
 
 
@@ -262,6 +262,7 @@ def _bill(conn: Connection, rng: random.Random, day: float, rows: Sequence[Excha
     bill = {"engine": "local", "replica": 0, "milliseconds": 3_600_000, "gpu_hour_nanousd": _GPU_HOUR, "bill_nanousd": _GPU_HOUR}
     conn.execute(insert(engine_minutes), closed)
     conn.execute(insert(gpu_minutes), [bill | {"minute": row["minute"]} for row in closed])
+    gpu_days.touch(conn, [row["minute"] for row in closed])
     parts: dict[str, dict[str, Any]] = {}
     for row, share in zip(rows, shares, strict=True):
         part = parts.setdefault(row.attempts[-1].backend, {"calls": 0, "prefill_tokens": 0, "decode_tokens": 0, "nanousd": 0})
