@@ -73,9 +73,9 @@ def measured(wanted: recipe.Recipe, device: str) -> float | None:
             body = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             continue
-        if body.get("base") == _base_name(wanted) and body.get("quantization") == wanted.quantization and body.get("device") == device:
-            speed = body.get("tokens_per_s")
-            return float(speed) if speed else None
+        same = body.get("base") == _base_name(wanted) and body.get("quantization") == wanted.quantization and body.get("device") == device
+        if same and body.get("tokens_per_s"):  # a run that was resumed at its end has none
+            return float(body["tokens_per_s"])
     return None
 
 

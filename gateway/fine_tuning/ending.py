@@ -115,8 +115,9 @@ def _succeed(database: Engine, config: Config, job: Job, made: Sequence[Made], n
         incoming.keep(result.id)
     finally:
         incoming.discard()
+    found: dict[str, Any] = {"fine_tuned_model": name, "version": made[-1].version, "result_files": [result.id]}
     with writing(database) as conn:
-        if fine_tuning.move(conn, job.id, "succeeded", now, fine_tuned_model=name, version=made[-1].version, result_files=[result.id]):
+        if fine_tuning.move(conn, job.id, "succeeded", now, webhook_at=now + objects.SEEN_S, **found):
             files.add(conn, result)
             _checkpoints(conn, job, organization, name, made, now)
             fine_tuning.say(conn, job.id, f"New fine-tuned model created: {name}", now)

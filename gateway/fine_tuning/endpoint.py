@@ -143,7 +143,7 @@ class JobEndpoints:
             raise
 
     def _shown(self, job: Job) -> dict[str, Any]:
-        return objects.job(job, self._gateway.config.training.organization)
+        return objects.job(objects.as_seen(job, self._gateway.clock()), self._gateway.config.training.organization)
 
     async def _elsewhere(self, request: Request, job_id: str) -> bool:
         """Whether the job is the provider's, and the request was handed on."""

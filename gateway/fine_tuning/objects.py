@@ -6,6 +6,7 @@ import hashlib
 import re
 import string
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,17 @@ from gateway.store.fine_tuning import MODEL_PREFIX, Checkpoint, Event, Job
 _LETTERS = string.ascii_letters + string.digits
 _ID_LENGTH = 8
 METRICS = ("train_loss", "train_mean_token_accuracy", "valid_loss", "valid_mean_token_accuracy", "full_valid_loss", "full_valid_mean_token_accuracy")
+
+
+# Within a second every worker knows a new name (and half that for a busy machine): a job is said to have succeeded when its model can be called at any of them.
+SEEN_S = 1.5
+
+
+def as_seen(found: Job, now: float) -> Job:
+    """The job as clients see it at `now` (epoch seconds): it succeeds when its name can be called everywhere."""
+    if found.status != "succeeded" or found.finished_at is None or now >= found.finished_at + SEEN_S:
+        return found
+    return replace(found, status="loading", fine_tuned_model=None, finished_at=None, result_files=())
 
 
 def job(found: Job, organization: str) -> dict[str, Any]:
