@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 from sqlalchemy import Connection
 
@@ -18,7 +16,6 @@ from gateway.files import http, rules
 from gateway.store import batches, files
 from gateway.store.batches import Batch
 from router.errors import LimitError, RequestError
-from serving.database import writing
 
 WINDOW = "24h"
 _WISHES = ("x-breakeven-pin", "x-breakeven-slo-ms", "x-breakeven-tags", "x-breakeven-no-capture", "x-breakeven-priority")
@@ -26,8 +23,6 @@ _MOST_WISH = 4096
 # A client that has so many waiting gets no answers sooner by making more.
 MOST_UNFINISHED = 200
 _INSTANTS = ("in_progress_at", "expires_at", "finalizing_at", "completed_at", "failed_at", "expired_at", "cancelling_at", "cancelled_at")
-
-T = TypeVar("T")
 
 
 class BatchEndpoints:
@@ -43,7 +38,7 @@ class BatchEndpoints:
             return
         owner, asked = http.key_id(self._gateway, request), http.query(request)
         limit = http.limit_of(asked, 20, 100)
-        found, more = await self._transact(lambda conn: batches.page(conn, owner, limit, asked.get("after")))
+        found, more = await http.transact(self._gateway, lambda conn: batches.page(conn, owner, limit, asked.get("after")))
         await http.send_json(request, http.listing([shown(batch) for batch in found], has_more=more))
 
     async def one(self, request: Request) -> None:
@@ -56,7 +51,7 @@ class BatchEndpoints:
             await http.hand_on(self._gateway, request)
             return
         now = self._gateway.clock()
-        found = await self._transact(lambda conn: _cancelled(conn, batch_id, owner, now) if verb else batches.owned(conn, batch_id, owner))
+        found = await http.transact(self._gateway, lambda conn: _cancelled(conn, batch_id, owner, now) if verb else batches.owned(conn, batch_id, owner))
         await http.send_json(request, shown(found))
 
     async def _create(self, request: Request) -> None:
@@ -83,15 +78,8 @@ class BatchEndpoints:
             headers=_wishes(request),
         )
         wishes.read([(name.encode(), value.encode("latin-1")) for name, value in headers(made).items()])  # too many tags would fail every line
-        await self._transact(lambda conn: _add(conn, made, now))
+        await http.transact(self._gateway, lambda conn: _add(conn, made, now))
         await http.send_json(request, shown(made))
-
-    async def _transact(self, work: Callable[[Connection], T]) -> T:
-        def run() -> T:
-            with writing(self._gateway.database) as conn:
-                return work(conn)
-
-        return await asyncio.to_thread(run)
 
 
 def shown(batch: Batch) -> dict[str, Any]:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
 import orjson
+from sqlalchemy import Connection
 
 from gateway import auth, passthrough
 from gateway.asgi import Message, Request, answer, read_body
 from gateway.context import Gateway
 from router.errors import RequestError
+from serving.database import writing
 
 Handler = Callable[[Request], Awaitable[None]]
+T = TypeVar("T")
 _MOST_JSON_BYTES = 1024 * 1024
 _JSON = (b"content-type", b"application/json")
 
@@ -95,3 +99,13 @@ def _again(request: Request, body: bytes) -> Callable[[], Awaitable[Message]]:
         return {"type": "http.request", "body": body, "more_body": False}
 
     return receive
+
+
+async def transact(gateway: Gateway, work: Callable[[Connection], T]) -> T:
+    """`work` in a writing transaction, away from the event loop."""
+
+    def run() -> T:
+        with writing(gateway.database) as conn:
+            return work(conn)
+
+    return await asyncio.to_thread(run)

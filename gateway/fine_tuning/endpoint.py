@@ -48,7 +48,7 @@ class JobEndpoints:
             return
         owner, query = http.key_id(self._gateway, request), http.query(request)
         limit, labels = http.limit_of(query, 20, 100), _labels(query)
-        found, more = await self._transact(lambda conn: fine_tuning.page(conn, owner, limit, query.get("after"), labels))
+        found, more = await http.transact(self._gateway, lambda conn: fine_tuning.page(conn, owner, limit, query.get("after"), labels))
         await http.send_json(request, http.listing([self._shown(job) for job in found], has_more=more))
 
     async def one(self, request: Request) -> None:
@@ -65,7 +65,7 @@ class JobEndpoints:
             kept, more = await self._of(job_id, owner, lambda conn: fine_tuning.checkpoints(conn, job_id, limit, query.get("after")))
             await http.send_json(request, http.listing([objects.checkpoint(each) for each in kept], has_more=more))
         else:
-            found = await self._transact(lambda conn: fine_tuning.owned(conn, job_id, owner))
+            found = await http.transact(self._gateway, lambda conn: fine_tuning.owned(conn, job_id, owner))
             await http.send_json(request, self._shown(found))
 
     async def verb(self, request: Request) -> None:
@@ -74,7 +74,7 @@ class JobEndpoints:
         if await self._elsewhere(request, job_id):
             return
         now = self._gateway.clock()
-        found = await self._transact(lambda conn: changed(conn, fine_tuning.owned(conn, job_id, owner), verb, now))
+        found = await http.transact(self._gateway, lambda conn: changed(conn, fine_tuning.owned(conn, job_id, owner), verb, now))
         await http.send_json(request, self._shown(found))
 
     async def delete_model(self, request: Request, name: str) -> None:
@@ -90,7 +90,7 @@ class JobEndpoints:
             registry.request(conn, change, adapter_routes(gateway.config).get(model.adapter, {}), gateway.clock())
             fine_tuning.forget_model(conn, name)
 
-        await self._transact(forget)
+        await http.transact(self._gateway, forget)
         await http.send_json(request, {"id": name, "object": "model", "deleted": True})
 
     async def _create(self, request: Request) -> None:
@@ -159,14 +159,7 @@ class JobEndpoints:
             fine_tuning.owned(conn, job_id, owner)
             return work(conn)
 
-        return await self._transact(run)
-
-    async def _transact(self, work: Callable[[Connection], T]) -> T:
-        def run() -> T:
-            with writing(self._gateway.database) as conn:
-                return work(conn)
-
-        return await asyncio.to_thread(run)
+        return await http.transact(self._gateway, run)
 
 
 def _check_room(conn: Connection, owner: str | None) -> None:

@@ -5,7 +5,6 @@ Here: one row per request, the last word counts; reading, sums for the evidence,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,13 +63,6 @@ def page(conn: Connection, route: str | None, before: tuple[float, str] | None, 
         time, last = before
         query = query.where((c.time < time) | ((c.time == time) & (c.id < last)))
     return [_of(row) for row in conn.execute(query)]
-
-
-def of_requests(conn: Connection, ids: list[str]) -> Mapping[str, Feedback]:
-    """What was said of these requests, by id."""
-    if not ids:
-        return {}
-    return {row.request_id: _of(row) for row in conn.execute(select(feedback).where(feedback.c.request_id.in_(ids)))}
 
 
 def sums(conn: Connection, route: str, since: float) -> dict[str, tuple[int, float]]:
